@@ -1,0 +1,41 @@
+#include "sharding/base/parallel.h"
+
+#include <omp.h>
+
+#include <algorithm>
+#include <exception>
+#include <vector>
+
+#include "sharding/base/check.h"
+
+namespace rondo {
+
+void set_threads(int threads) {
+  RONDO_CHECK_GE(threads, 1);
+  omp_set_num_threads(threads);
+}
+
+int threads() { return omp_get_max_threads(); }
+
+void parallel_for(int64_t count, int64_t grain, const std::function<void(int64_t, int64_t)>& body) {
+  RONDO_CHECK_GE(grain, 1);
+  const int64_t ranges = (count + grain - 1) / grain;
+  if (ranges <= 1 || omp_in_parallel() != 0 || threads() == 1) {
+    for (int64_t range = 0; range < ranges; ++range) body(range * grain, std::min(count, (range + 1) * grain));
+    return;
+  }
+  std::vector<std::exception_ptr> failures(static_cast<size_t>(ranges));
+#pragma omp parallel for schedule(dynamic, 1)
+  for (int64_t range = 0; range < ranges; ++range) {
+    try {
+      body(range * grain, std::min(count, (range + 1) * grain));
+    } catch (...) {
+      failures[static_cast<size_t>(range)] = std::current_exception();
+    }
+  }
+  for (const auto& failure : failures) {
+    if (failure) std::rethrow_exception(failure);
+  }
+}
+
+}  // namespace rondo

@@ -1,0 +1,19 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+namespace rondo {
+
+/// Weighted sum of rows into bags, differentiable in `rows` and `weights`:
+/// out[b] = sum over i in [offsets[b], offsets[b+1]) of weights[i] * rows[positions[i]].
+///
+/// `rows` [distinct, dim]; `positions` int64 [n]; `offsets` int64 [bags + 1]; `weights` [n] of the type of rows, or
+/// undefined for ones. Result [bags, dim]; an empty bag is zero. Row gradients are added in the order of `positions`,
+/// whatever the number of threads. Mean pooling: weights 1 / bag size (`mean_weights`).
+at::Tensor pool_rows(const at::Tensor& rows, const at::Tensor& positions, const at::Tensor& offsets,
+                     const at::Tensor& weights);
+
+/// 1 / size of its bag for each of the n entries of `offsets`; of `like`'s dtype.
+at::Tensor mean_weights(const at::Tensor& offsets, const at::Tensor& like);
+
+}  // namespace rondo

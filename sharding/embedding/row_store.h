@@ -1,0 +1,78 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "sharding/plan/table_spec.h"
+
+namespace rondo {
+
+/// What all rows of one bucket are, for a checkpoint: entry i of every array is one row, in ascending key order.
+struct BucketRows {
+  std::vector<uint64_t> keys;
+  at::Tensor values;              // [rows, dim], the table's row type
+  at::Tensor state;               // [rows, state_width], fp32 (fp64 for fp64 rows)
+  std::vector<float> counts;      // [rows], decayed to `versions`
+  std::vector<int64_t> versions;  // [rows], last step that updated the row; 0: never
+};
+
+/// What the sum over ranks did to one row in a step.
+struct RowUpdate {
+  std::span<const int64_t> slots;        // [n], distinct
+  at::Tensor gradients;                  // [n, dim], summed over the global batch
+  std::span<const int64_t> occurrences;  // [n], counted ids of the global batch (ShardedEmbedding: `counted`)
+  int64_t step = 0;                      // from 1
+  double learning_rate_factor = 1.0;     // of the schedule
+};
+
+/// The rows of one table that one rank owns: the buckets of a range. Batch calls only.
+///
+/// Memory: values, state and metadata in blocks, growth without copying. Results do not depend on the number of
+/// threads. One caller at a time. Slots stay valid for the life of the store.
+class RowStore {
+ public:
+  /// Initial rows are a pure function of (seed, table name, key). Throws ConfigError by `validate(spec)`.
+  RowStore(const TableSpec& spec, BucketRange range, uint64_t seed);
+  ~RowStore();
+  RowStore(RowStore&&) noexcept;
+
+  const TableSpec& spec() const;
+  BucketRange range() const;
+  int64_t rows() const;
+  int64_t memory_bytes() const;  // of blocks and index, as allocated
+
+  /// slots[i] of keys[i]; a key without a row gets one. REQUIRES: every key's bucket is in range().
+  /// Dense tables: throws DataError naming table, key and rows for a key outside [0, rows).
+  void find_or_create(std::span<const uint64_t> keys, std::span<int64_t> slots);
+
+  /// The same without making rows: -1 where there is none. Evaluation and serving.
+  void find(std::span<const uint64_t> keys, std::span<int64_t> slots) const;
+
+  /// values[i] <- row of slots[i], zeros for slot -1. `values` is [n, dim] of the row type.
+  void gather(std::span<const int64_t> slots, at::Tensor& values) const;
+
+  /// p[i] <- count decayed to `step`, 0 for slot -1; trained[i] <- 1 if ever updated.
+  void statistics(std::span<const int64_t> slots, int64_t step, std::span<float> counts,
+                  std::span<uint8_t> trained) const;
+
+  /// One fused optimizer step on the rows of `update` (DESIGN 4; exact: a row at most once).
+  void update(const RowUpdate& update);
+
+  /// Overwrites rows and marks them updated at `step`. `values` is [n, dim]; slots distinct.
+  void assign(std::span<const int64_t> slots, const at::Tensor& values, int64_t step);
+
+  BucketRows export_bucket(int64_t bucket) const;
+
+  /// REQUIRES: no row of this bucket yet. Rows that were untouched since a restart compare bit for bit.
+  void import_bucket(int64_t bucket, const BucketRows& rows);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace rondo

@@ -1,0 +1,74 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace rondo {
+
+/// Which keys a table takes (DESIGN 1).
+enum class KeySpace : uint8_t {
+  kDense,   ///< keys 0 .. rows-1; bucket and slot by arithmetic
+  kHashed,  ///< any 64-bit key; an open-addressing index per shard
+};
+
+/// How a table is spread over ranks.
+enum class Placement : uint8_t { kReplicated, kRowWise };
+
+/// Type of a row's values in memory. fp64 serves tests.
+enum class RowType : uint8_t { kFloat32, kFloat64 };
+
+/// kNone: rows are assigned, never learned (the text-vector table); they take no gradient.
+enum class RowOptimizerKind : uint8_t { kNone, kSgd, kRowWiseAdagrad, kAdam };
+
+/// How rows learn. Formulas: DESIGN 4; row-wise Adagrad as in FBGEMM (`rowwise_adagrad`, epsilon outside the root).
+struct RowOptimizerOptions {
+  RowOptimizerKind kind = RowOptimizerKind::kRowWiseAdagrad;
+  double learning_rate = 0.05;  ///< times the schedule's factor of the step
+  double epsilon = 1e-8;
+  double beta1 = 0.9;         ///< Adam
+  double beta2 = 0.999;       ///< Adam
+  double weight_decay = 0.0;  ///< decoupled; touched rows only
+};
+
+/// Throws ConfigError naming the field, its value and the allowed range.
+void validate(const RowOptimizerOptions& options);
+
+/// Scalars of optimizer state per row: none and SGD 0, row-wise Adagrad 1, Adam 2 * dim (m, then v).
+int64_t state_width(RowOptimizerKind kind, int64_t dim);
+
+/// One embedding table.
+struct TableSpec {
+  std::string name;
+  int64_t dim = 64;
+  KeySpace key_space = KeySpace::kHashed;
+  int64_t rows = 0;         ///< dense: number of rows; hashed: expected number over all ranks, a hint for memory
+  int64_t buckets = 65536;  ///< power of two; never changes in the life of a table
+  Placement placement = Placement::kRowWise;
+  RowType row_type = RowType::kFloat32;
+  RowOptimizerOptions optimizer;
+
+  /// A new row starts uniform in [-initial_scale, initial_scale), a function of (seed, table name, key, column).
+  double initial_scale = 0.05;
+
+  /// Per step: count <- (1 - count_decay) * count + count_decay * occurrences; p = count / global batch.
+  double count_decay = 0.01;
+};
+
+/// Throws ConfigError naming the table, the field, its value and the allowed range.
+void validate(const TableSpec& spec);
+
+/// Bucket of a key of a hashed table: mix64(key) mod buckets. Dense tables have a bijection of their own (DenseLayout).
+int64_t bucket_of(uint64_t key, int64_t buckets);
+
+/// Buckets [first, last).
+struct BucketRange {
+  int64_t first = 0;
+  int64_t last = 0;
+};
+
+/// Rank r owns [buckets * r / world, buckets * (r + 1) / world): contiguous, sizes differ by one at most.
+BucketRange buckets_of_rank(int64_t buckets, int rank, int world);
+int owner_of_bucket(int64_t bucket, int64_t buckets, int world);
+
+}  // namespace rondo

@@ -1,0 +1,45 @@
+# rondo_test(<name> SOURCES ... [DEPS ...] [LABELS ...] [TIMEOUT seconds])
+#
+# One executable, one entry of ctest. Sources are relative to the calling folder. Ranks are threads here; one OpenMP thread each.
+function(rondo_test name)
+  cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;DEPS;LABELS" ${ARGN})
+  if(NOT ARG_TIMEOUT)
+    set(ARG_TIMEOUT 120)
+  endif()
+  if(NOT ARG_LABELS)
+    set(ARG_LABELS fast)
+  endif()
+  add_executable(${name} ${ARG_SOURCES})
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests)
+  target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR})
+  target_link_libraries(${name} PRIVATE rondo_flags ${ARG_DEPS} GTest::gmock GTest::gtest_main)
+  add_test(NAME ${name} COMMAND ${name})
+  set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}"
+    ENVIRONMENT "OMP_NUM_THREADS=1;RONDO_SOURCE_DIR=${PROJECT_SOURCE_DIR};RONDO_BINARY_DIR=${PROJECT_BINARY_DIR}")
+endfunction()
+
+# rondo_rank_test(<name> SOURCES ... [DEPS ...] [RANKS ...] [TIMEOUT seconds])
+#
+# The same bodies under mpirun: one entry of ctest per world size (default 1 2 3 4 7), labelled mpi. The sources use
+# tests/support/rank_test.h; tests/support/mpi_main.cc agrees on the verdict.
+function(rondo_rank_test name)
+  cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;DEPS;RANKS" ${ARGN})
+  if(NOT ARG_TIMEOUT)
+    set(ARG_TIMEOUT 120)
+  endif()
+  if(NOT ARG_RANKS)
+    set(ARG_RANKS 1 2 3 4 7)
+  endif()
+  add_executable(${name} ${ARG_SOURCES} ${PROJECT_SOURCE_DIR}/tests/support/mpi_main.cc)
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests)
+  target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR})
+  target_link_libraries(${name} PRIVATE rondo_flags ${ARG_DEPS} rondo::comm GTest::gmock MPI::MPI_CXX)
+  foreach(ranks IN LISTS ARG_RANKS)
+    add_test(NAME ${name}.ranks_${ranks}
+      COMMAND ${MPIEXEC_EXECUTABLE} --allow-run-as-root --oversubscribe --mca mpi_yield_when_idle 1
+              ${MPIEXEC_NUMPROC_FLAG} ${ranks} $<TARGET_FILE:${name}>)
+    set_tests_properties(${name}.ranks_${ranks} PROPERTIES
+      PROCESSORS 2 TIMEOUT ${ARG_TIMEOUT} LABELS mpi
+      ENVIRONMENT "OMP_NUM_THREADS=1;RONDO_SOURCE_DIR=${PROJECT_SOURCE_DIR};RONDO_BINARY_DIR=${PROJECT_BINARY_DIR}")
+  endforeach()
+endfunction()

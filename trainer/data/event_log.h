@@ -1,0 +1,33 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "trainer/data/catalog.h"
+
+namespace rondo {
+
+/// All events of a dataset, sorted by user, then time, then file order: `events-*.h5` joined with the catalogue.
+struct EventLog {
+  /// Reads every events file of the folder. Throws DataError or StorageError naming the file.
+  static EventLog open(const std::filesystem::path& dataset_folder, const Catalog& catalog);
+
+  int64_t users() const { return static_cast<int64_t>(user_keys.size()); }
+  int64_t events() const { return static_cast<int64_t>(item.size()); }
+
+  std::vector<uint64_t> user_keys;    // [users], ascending
+  TextColumn raw_users;               // [users], as in the source
+  std::vector<int64_t> user_offsets;  // [users + 1] into the arrays below
+  std::vector<int32_t> item;          // [events], place in the catalogue
+  std::vector<int64_t> time;          // [events], microseconds UTC (an ordinal where the source has order only)
+  std::vector<uint8_t> behaviour;     // [events], index into behaviour_names
+  std::vector<float> value;           // [events], rating, quantity, ...; 1 where the source has none
+  std::vector<int64_t> basket;        // [events], equal for the events of one basket of a user
+  std::vector<std::string> behaviour_names;
+};
+
+}  // namespace rondo

@@ -1,0 +1,66 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "trainer/nn/parameter.h"
+
+namespace rondo {
+
+/// Texts as tokens, one after the other, no padding.
+struct PackedTexts {
+  std::vector<int32_t> tokens;    // [total], with [CLS] and [SEP]
+  std::vector<int64_t> offsets;   // [texts + 1]
+  std::vector<uint64_t> digests;  // [texts], hash of a text's tokens: the key of its dropout
+};
+
+enum class TextPooling : uint8_t { kMean, kCls };
+
+/// Shape of a BERT encoder. Defaults: the small tower of the first run; names as in Hugging Face's config.json.
+struct TextTowerOptions {
+  int64_t vocabulary_size = 0;  // required
+  int64_t hidden_size = 128;
+  int64_t num_hidden_layers = 2;
+  int64_t num_attention_heads = 4;
+  int64_t intermediate_size = 512;
+  int64_t max_position_embeddings = 512;
+  int64_t type_vocab_size = 2;
+  double layer_norm_eps = 1e-12;
+  double hidden_dropout_prob = 0.1;
+  double attention_probs_dropout_prob = 0.1;
+  double initializer_range = 0.02;
+  TextPooling pooling = TextPooling::kMean;
+  int64_t output_size = 0;  // a linear projection of the pooled vector to this width; 0: none
+};
+
+/// Throws ConfigError naming the field, its value and the allowed range.
+void validate(const TextTowerOptions& options);
+
+/// A BERT encoder (Devlin et al. 2019) with pooling: one vector a text. Parameter names follow Hugging Face's
+/// ("embeddings.word_embeddings.weight", "encoder.layer.0.attention.self.query.weight", ...) below `prefix`.
+///
+/// A text's vector does not depend on its neighbours, nor its dropout on the world. One thread.
+class TextTower {
+ public:
+  /// Random initialisation from `seed`. `dtype`: fp32, or fp64 for tests.
+  TextTower(const TextTowerOptions& options, const std::string& prefix, uint64_t seed, at::ScalarType dtype);
+  ~TextTower();
+
+  /// Vectors [texts, output width]; zero texts are legal and still carry gradient (zeros). Differentiable when
+  /// context.training. Throws DataError for a token outside the vocabulary or a text longer than the positions.
+  at::Tensor encode(const PackedTexts& texts, const StepContext& context) const;
+
+  int64_t width() const;
+  const ParameterList& parameters() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace rondo
