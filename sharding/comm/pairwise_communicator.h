@@ -1,0 +1,93 @@
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "sharding/comm/call_header.h"
+#include "sharding/comm/collective.h"
+#include "sharding/comm/communicator.h"
+#include "sharding/comm/exchange_plan.h"
+#include "sharding/comm/staging_pool.h"
+#include "sharding/comm/transport.h"
+
+namespace rondo {
+
+/// The collectives for tensors in host memory, written once over a Transport. The `thread` and `mpi` backends are this
+/// class over their transports.
+///
+/// After a failure every call throws it again: an exchange that one rank has given up cannot be joined later. A failed
+/// or departing rank tells its peers, whose waits end with a PeerError that carries its text and exit code.
+class PairwiseCommunicator final : public Communicator {
+ public:
+  PairwiseCommunicator(std::unique_ptr<Transport> transport, const CommunicatorOptions& options);
+
+  /// Says goodbye; while an exception passes through, tells the peers that this rank has failed.
+  ~PairwiseCommunicator() override;
+
+  int rank() const override { return transport_->rank(); }
+  int size() const override { return transport_->size(); }
+  void set_phase(Phase phase) override { phase_ = phase; }
+
+  std::unique_ptr<Work> all_reduce(at::Tensor values, CallTag tag) override;
+  std::unique_ptr<Work> reduce_scatter(at::Tensor input, at::Tensor output, std::span<const int64_t> rows,
+                                       CallTag tag) override;
+  std::unique_ptr<Work> all_gather(at::Tensor input, at::Tensor output, std::span<const int64_t> rows,
+                                   CallTag tag) override;
+  std::unique_ptr<Work> all_to_all(at::Tensor input, std::span<const int64_t> send_rows, at::Tensor output,
+                                   std::span<const int64_t> receive_rows, CallTag tag) override;
+  std::unique_ptr<Work> broadcast(at::Tensor values, int root, CallTag tag) override;
+  void barrier(CallTag tag) override;
+  void progress() override;
+
+  /// Tells the peers that this rank has failed, for a reason of its own; later calls throw. Does not throw.
+  void give_up(const std::string& reason, ExitCode exit_code);
+
+  /// Did the failure of a peer, told by that peer, end this communicator?
+  bool failed_by_peer() const { return failed_by_peer_; }
+
+ private:
+  class CallWork;
+  struct EarlyNote {
+    CallHeader header;
+    std::vector<std::byte> payload;
+  };
+  struct Peer {
+    std::deque<EarlyNote> early;              // calls that this rank has not made yet
+    uint64_t heard = 0;                       // calls whose header has been matched
+    std::optional<uint64_t> left_after = {};  // calls it made before it left in peace
+  };
+
+  Place place() { return {rank(), size(), pool_}; }
+  std::unique_ptr<Work> issue(ExchangePlan plan);
+  void wait(Collective& call, std::chrono::milliseconds deadline);
+  void on_note(int peer, std::span<const std::byte> note);
+  void match_early(Collective& call);
+  void deliver(Collective& call, int peer, const CallHeader& header, std::span<const std::byte> payload);
+  void check_departures();
+  void tell_peers(const CallHeader& header, std::string_view text);
+  void throw_if_failed() const;
+  std::chrono::milliseconds deadline() const;
+
+  std::unique_ptr<Transport> transport_;
+  CommunicatorOptions options_;
+  Phase phase_ = Phase::kStart;
+  uint64_t calls_ = 0;
+  std::vector<Peer> peers_;
+  // Shared with the Work of the call: the work may be asked after the call is over, the call moves without being waited
+  // for.
+  std::deque<std::shared_ptr<Collective>> active_;
+  StagingPool pool_;
+  std::optional<PeerError> failure_;
+  bool failed_by_peer_ = false;
+  int exceptions_at_start_;
+};
+
+}  // namespace rondo
