@@ -1,0 +1,73 @@
+#include "trainer/nn/layers.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/linear.h>
+#include <ATen/ops/ones.h>
+#include <ATen/ops/zeros.h>
+
+namespace rondo {
+
+at::Tensor linear_product(const at::Tensor& x, const at::Tensor& weight) { return at::linear(x, weight); }
+
+Linear::Linear(const std::string& name, int64_t in, int64_t out, const Initializer& start)
+    : weight(initial_normal({out, in}, start.standard_deviation, start.seed, name + ".weight", start.dtype)
+                 .requires_grad_()),
+      bias(at::zeros({out}, start.dtype).requires_grad_()) {}
+
+void Linear::collect(const std::string& name, ParameterList& list) const {
+  list.push_back({name + ".weight", weight, true});
+  list.push_back({name + ".bias", bias, false});
+}
+
+at::Tensor Linear::product(const at::Tensor& x) const { return linear_product(x, weight); }
+
+at::Tensor Linear::forward(const at::Tensor& x) const { return product(x) + bias; }
+
+QueryKeyValue::QueryKeyValue(const std::string& name, int64_t width, const Initializer& start)
+    : joined_weight(at::empty({3 * width, width}, start.dtype)), joined_bias(at::zeros({3 * width}, start.dtype)) {
+  const auto part = [&](int64_t index, const char* which) {
+    Linear linear;
+    linear.weight = joined_weight.narrow(0, index * width, width).detach();
+    linear.bias = joined_bias.narrow(0, index * width, width).detach();
+    linear.weight.copy_(initial_normal({width, width}, start.standard_deviation, start.seed,
+                                       name + "." + which + ".weight", start.dtype));
+    linear.weight.requires_grad_();
+    linear.bias.requires_grad_();
+    return linear;
+  };
+  query = part(0, "query");
+  key = part(1, "key");
+  value = part(2, "value");
+}
+
+void QueryKeyValue::collect(const std::string& name, ParameterList& list) const {
+  query.collect(name + ".query", list);
+  key.collect(name + ".key", list);
+  value.collect(name + ".value", list);
+}
+
+at::Tensor QueryKeyValue::forward(const at::Tensor& x) const {
+  return at::cat({query.forward(x), key.forward(x), value.forward(x)}, 1);
+}
+
+LayerNorm::LayerNorm(int64_t width, double epsilon, at::ScalarType dtype)
+    : weight(at::ones({width}, dtype).requires_grad_()),
+      bias(at::zeros({width}, dtype).requires_grad_()),
+      eps(epsilon) {}
+
+void LayerNorm::collect(const std::string& name, ParameterList& list) const {
+  list.push_back({name + ".weight", weight, false});
+  list.push_back({name + ".bias", bias, false});
+}
+
+EmbeddingTable::EmbeddingTable(const std::string& name, int64_t entries, int64_t width, const Initializer& start)
+    : weight(initial_normal({entries, width}, start.standard_deviation, start.seed, name + ".weight", start.dtype)
+                 .requires_grad_()) {}
+
+void EmbeddingTable::collect(const std::string& name, ParameterList& list) const {
+  list.push_back({name + ".weight", weight, true});
+}
+
+}  // namespace rondo

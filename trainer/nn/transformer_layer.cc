@@ -1,0 +1,47 @@
+#include "trainer/nn/transformer_layer.h"
+
+#include "trainer/nn/dropout.h"
+#include "trainer/nn/packed_ops.h"
+
+namespace rondo {
+namespace {
+
+/// Places of a layer that drop; site 0 of a network is its embedding. Part of what a seed means: never renumber.
+enum Site : uint64_t { kAttentionWeights = 1, kAttentionOutput = 2, kOutput = 3, kSitesPerLayer = 4 };
+
+}  // namespace
+
+TransformerLayer::TransformerLayer(const std::string& name, const TransformerLayerOptions& shape,
+                                   const Initializer& start)
+    : options(shape),
+      attention_self(name + ".attention.self", shape.width, start),
+      attention_output(name + ".attention.output.dense", shape.width, shape.width, start),
+      attention_norm(shape.width, shape.layer_norm_eps, start.dtype),
+      intermediate(name + ".intermediate.dense", shape.width, shape.intermediate, start),
+      output(name + ".output.dense", shape.intermediate, shape.width, start),
+      output_norm(shape.width, shape.layer_norm_eps, start.dtype) {}
+
+void TransformerLayer::collect(const std::string& name, ParameterList& list) const {
+  attention_self.collect(name + ".attention.self", list);
+  attention_output.collect(name + ".attention.output.dense", list);
+  attention_norm.collect(name + ".attention.output.LayerNorm", list);
+  intermediate.collect(name + ".intermediate.dense", list);
+  output.collect(name + ".output.dense", list);
+  output_norm.collect(name + ".output.LayerNorm", list);
+}
+
+at::Tensor TransformerLayer::forward(const at::Tensor& x, const PackedBatch& batch, int64_t layer) const {
+  const auto dropout = [&](double probability, Site site) {
+    return PackedDropout{batch.rows,
+                         DropoutSite(probability, batch.context, static_cast<uint64_t>(layer) * kSitesPerLayer + site)};
+  };
+  const at::Tensor attended =
+      packed_attention(attention_self.forward(x), options.heads, dropout(options.attention_dropout, kAttentionWeights));
+  const at::Tensor middle = residual_norm({attention_output.product(attended), attention_output.bias}, x,
+                                          attention_norm, dropout(options.hidden_dropout, kAttentionOutput));
+  const at::Tensor hidden = bias_gelu(intermediate.product(middle), intermediate.bias);
+  return residual_norm({output.product(hidden), output.bias}, middle, output_norm,
+                       dropout(options.hidden_dropout, kOutput));
+}
+
+}  // namespace rondo
