@@ -4,20 +4,12 @@
 
 #include <cstdint>
 #include <memory>
-#include <span>
 #include <string>
-#include <vector>
 
 #include "trainer/nn/parameter.h"
+#include "trainer/text/packed_texts.h"
 
 namespace rondo {
-
-/// Texts as tokens, one after the other, no padding.
-struct PackedTexts {
-  std::vector<int32_t> tokens;    // [total], with [CLS] and [SEP]
-  std::vector<int64_t> offsets;   // [texts + 1]
-  std::vector<uint64_t> digests;  // [texts], hash of a text's tokens: the key of its dropout
-};
 
 enum class TextPooling : uint8_t { kMean, kCls };
 

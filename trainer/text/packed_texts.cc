@@ -1,0 +1,45 @@
+#include "trainer/text/packed_texts.h"
+
+#include <algorithm>
+#include <bit>
+#include <string_view>
+
+#include "sharding/base/hash.h"
+
+namespace rondo {
+
+uint64_t text_digest(std::span<const int32_t> tokens) {
+  return hash_bytes({reinterpret_cast<const char*>(tokens.data()), tokens.size_bytes()});
+}
+
+void append_text(std::span<const int32_t> tokens, PackedTexts& texts) {
+  texts.tokens.insert(texts.tokens.end(), tokens.begin(), tokens.end());
+  texts.offsets.push_back(static_cast<int64_t>(texts.tokens.size()));
+  texts.digests.push_back(text_digest(tokens));
+}
+
+PackedTexts pack_texts(std::span<const std::span<const int32_t>> texts) {
+  PackedTexts packed;
+  for (const auto& text : texts) append_text(text, packed);
+  return packed;
+}
+
+DistinctTexts distinct_texts(std::span<const std::span<const int32_t>> texts) {
+  DistinctTexts distinct;
+  distinct.places.reserve(texts.size());
+  const uint64_t mask = std::bit_ceil(2 * texts.size() + 1) - 1;
+  std::vector<int64_t> slots(mask + 1, -1);  // open addressing by digest
+  for (const auto& text : texts) {
+    const uint64_t digest = text_digest(text);
+    uint64_t slot = mix64(digest) & mask;
+    while (slots[slot] >= 0 && !std::ranges::equal(distinct.texts.text(slots[slot]), text)) slot = (slot + 1) & mask;
+    if (slots[slot] < 0) {
+      slots[slot] = distinct.texts.size();
+      append_text(text, distinct.texts);
+    }
+    distinct.places.push_back(slots[slot]);
+  }
+  return distinct;
+}
+
+}  // namespace rondo
