@@ -1,0 +1,116 @@
+#include "trainer/optim/update_kernels.h"
+
+// Compiled once per instruction set: see foreach_target.h.
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "trainer/optim/update_kernels.cc"
+#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SSE4 | HWY_AVX3_DL)
+#include <hwy/foreach_target.h>
+// After foreach_target.
+#include <hwy/highway.h>
+
+HWY_BEFORE_NAMESPACE();
+namespace rondo::kernels::HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+/// Calls body(d, i) for whole vectors, then for single elements.
+template <typename T, class Body>
+HWY_INLINE void for_lanes(int64_t count, const Body& body) {
+  const hn::ScalableTag<T> d;
+  const hn::CappedTag<T, 1> one;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  int64_t i = 0;
+  for (; i + lanes <= count; i += lanes) body(d, i);
+  for (; i < count; ++i) body(one, i);
+}
+
+template <typename T>
+void update_adam_w(const AdamWBlock<T>& block, const AdamWFactors& factors) {
+  for_lanes<T>(block.count, [&](auto d, int64_t i) HWY_ATTR {
+    const auto set = [d](double value) HWY_ATTR { return hn::Set(d, static_cast<T>(value)); };
+    const auto g = hn::Mul(hn::LoadU(d, block.g + i), set(factors.gradient_scale));
+    const auto m = hn::MulAdd(set(factors.beta1), hn::LoadU(d, block.m + i), hn::Mul(set(1.0 - factors.beta1), g));
+    const auto v =
+        hn::MulAdd(set(factors.beta2), hn::LoadU(d, block.v + i), hn::Mul(hn::Mul(set(1.0 - factors.beta2), g), g));
+    const auto denominator = hn::MulAdd(hn::Sqrt(v), set(factors.v_scale), set(factors.eps));
+    const auto kept = hn::Mul(hn::LoadU(d, block.w + i), set(factors.keep));
+    hn::StoreU(m, d, block.m + i);
+    hn::StoreU(v, d, block.v + i);
+    hn::StoreU(hn::Sub(kept, hn::Div(hn::Mul(set(factors.step_size), m), denominator)), d, block.w + i);
+  });
+}
+
+template <typename T>
+void update_sgd(const SgdBlock<T>& block, const SgdFactors& factors) {
+  for_lanes<T>(block.count, [&](auto d, int64_t i) HWY_ATTR {
+    const auto kept = hn::Mul(hn::LoadU(d, block.w + i), hn::Set(d, static_cast<T>(factors.keep)));
+    const auto change = hn::Mul(hn::LoadU(d, block.g + i), hn::Set(d, static_cast<T>(factors.rate)));
+    hn::StoreU(hn::Sub(kept, change), d, block.w + i);
+  });
+}
+
+void adam_w_float(const AdamWBlock<float>& block, const AdamWFactors& factors) { update_adam_w(block, factors); }
+void adam_w_double(const AdamWBlock<double>& block, const AdamWFactors& factors) { update_adam_w(block, factors); }
+void sgd_float(const SgdBlock<float>& block, const SgdFactors& factors) { update_sgd(block, factors); }
+void sgd_double(const SgdBlock<double>& block, const SgdFactors& factors) { update_sgd(block, factors); }
+
+double sum_of_squares_float(const float* values, int64_t count) {
+  const hn::ScalableTag<double> d;
+  const hn::Rebind<float, decltype(d)> narrow;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  auto sum = hn::Zero(d), sum2 = hn::Zero(d);
+  int64_t i = 0;
+  for (; i + 2 * lanes <= count; i += 2 * lanes) {
+    const auto x = hn::PromoteTo(d, hn::LoadU(narrow, values + i));
+    const auto y = hn::PromoteTo(d, hn::LoadU(narrow, values + i + lanes));
+    sum = hn::MulAdd(x, x, sum);
+    sum2 = hn::MulAdd(y, y, sum2);
+  }
+  double total = hn::GetLane(hn::SumOfLanes(d, hn::Add(sum, sum2)));
+  for (; i < count; ++i) total += static_cast<double>(values[i]) * values[i];
+  return total;
+}
+
+double sum_of_squares_double(const double* values, int64_t count) {
+  const hn::ScalableTag<double> d;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  auto sum = hn::Zero(d);
+  int64_t i = 0;
+  for (; i + lanes <= count; i += lanes) {
+    const auto x = hn::LoadU(d, values + i);
+    sum = hn::MulAdd(x, x, sum);
+  }
+  double total = hn::GetLane(hn::SumOfLanes(d, sum));
+  for (; i < count; ++i) total += values[i] * values[i];
+  return total;
+}
+
+}  // namespace rondo::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace rondo::kernels {
+
+HWY_EXPORT(adam_w_float);
+HWY_EXPORT(adam_w_double);
+HWY_EXPORT(sgd_float);
+HWY_EXPORT(sgd_double);
+HWY_EXPORT(sum_of_squares_float);
+HWY_EXPORT(sum_of_squares_double);
+
+void adam_w(const AdamWBlock<float>& block, const AdamWFactors& factors) {
+  HWY_DYNAMIC_DISPATCH(adam_w_float)(block, factors);
+}
+void adam_w(const AdamWBlock<double>& block, const AdamWFactors& factors) {
+  HWY_DYNAMIC_DISPATCH(adam_w_double)(block, factors);
+}
+void sgd(const SgdBlock<float>& block, const SgdFactors& factors) { HWY_DYNAMIC_DISPATCH(sgd_float)(block, factors); }
+void sgd(const SgdBlock<double>& block, const SgdFactors& factors) { HWY_DYNAMIC_DISPATCH(sgd_double)(block, factors); }
+double sum_of_squares(const float* values, int64_t count) {
+  return HWY_DYNAMIC_DISPATCH(sum_of_squares_float)(values, count);
+}
+double sum_of_squares(const double* values, int64_t count) {
+  return HWY_DYNAMIC_DISPATCH(sum_of_squares_double)(values, count);
+}
+
+}  // namespace rondo::kernels
+#endif
