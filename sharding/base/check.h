@@ -11,7 +11,7 @@ namespace rondo::detail {
 template <typename... Parts>
 std::string concat(const Parts&... parts) {
   std::ostringstream out;
-  (out << ... << parts);
+  static_cast<void>((out << ... << parts));
   return std::move(out).str();
 }
 
