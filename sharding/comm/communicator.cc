@@ -13,6 +13,8 @@
 namespace rondo {
 namespace {
 
+constexpr int64_t kLongestPiece = int64_t{1} << 30;
+
 void check_positive(std::string_view field, std::chrono::milliseconds value) {
   if (value.count() > 0) return;
   throw ConfigError(concat("communicator.", field, " must be at least 1 ms, got ", value.count(), " ms"));
@@ -48,11 +50,29 @@ std::vector<int64_t> gather_values(Communicator& comm, int64_t mine, std::string
 
 }  // namespace
 
+std::chrono::milliseconds CommunicatorOptions::deadline(Phase phase) const {
+  switch (phase) {
+    case Phase::kStart:
+      return start_deadline;
+    case Phase::kStep:
+      return step_deadline;
+    case Phase::kEvaluation:
+      return evaluation_deadline;
+    case Phase::kCheckpoint:
+      return checkpoint_deadline;
+  }
+  return step_deadline;
+}
+
 void validate(const CommunicatorOptions& options) {
   check_positive("start_deadline", options.start_deadline);
   check_positive("step_deadline", options.step_deadline);
   check_positive("evaluation_deadline", options.evaluation_deadline);
   check_positive("checkpoint_deadline", options.checkpoint_deadline);
+  if (options.piece_bytes < 1 || options.piece_bytes > kLongestPiece) {
+    throw ConfigError(
+        concat("communicator.piece_bytes must be between 1 and ", kLongestPiece, ", got ", options.piece_bytes));
+  }
 }
 
 void agree(Communicator& comm, const std::exception_ptr& mine, std::string_view what) {

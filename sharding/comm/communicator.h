@@ -31,6 +31,11 @@ struct CommunicatorOptions {
   std::chrono::milliseconds step_deadline{300'000};
   std::chrono::milliseconds evaluation_deadline{1'800'000};
   std::chrono::milliseconds checkpoint_deadline{1'800'000};
+
+  /// Longest message that a backend hands to its library at once; longer segments go in pieces. In [1, 1 GiB].
+  int64_t piece_bytes = int64_t{512} << 20;
+
+  std::chrono::milliseconds deadline(Phase phase) const;
 };
 
 /// Throws ConfigError naming the field, its value and the allowed range.

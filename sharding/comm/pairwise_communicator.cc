@@ -16,7 +16,10 @@ namespace rondo {
 class PairwiseCommunicator::CallWork final : public Work {
  public:
   CallWork(PairwiseCommunicator& comm, std::shared_ptr<Collective> call)
-      : comm_(comm), call_(std::move(call)), deadline_(comm.deadline()), exceptions_(std::uncaught_exceptions()) {}
+      : comm_(comm),
+        call_(std::move(call)),
+        deadline_(comm.options_.deadline(comm.phase_)),
+        exceptions_(std::uncaught_exceptions()) {}
 
   /// While an exception passes through, peers may never answer: the call is left to the communicator.
   ~CallWork() override {
@@ -54,20 +57,6 @@ PairwiseCommunicator::~PairwiseCommunicator() {
     tell_peers(goodbye, {});
   }
   transport_->close(/*orderly=*/!failure_ && active_.empty());
-}
-
-std::chrono::milliseconds PairwiseCommunicator::deadline() const {
-  switch (phase_) {
-    case Phase::kStart:
-      return options_.start_deadline;
-    case Phase::kStep:
-      return options_.step_deadline;
-    case Phase::kEvaluation:
-      return options_.evaluation_deadline;
-    case Phase::kCheckpoint:
-      return options_.checkpoint_deadline;
-  }
-  return options_.step_deadline;
 }
 
 std::unique_ptr<Work> PairwiseCommunicator::all_reduce(at::Tensor values, CallTag tag) {
@@ -201,7 +190,12 @@ void PairwiseCommunicator::tell_peers(const CallHeader& header, std::string_view
   std::memcpy(note.data(), &header, sizeof header);
   if (length > 0) std::memcpy(note.data() + sizeof header, text.data(), length);
   for (int peer = 0; peer < size(); ++peer) {
-    if (peer != rank()) transport_->send_note(peer, {note.data(), sizeof header + length});
+    if (peer == rank()) continue;
+    try {
+      transport_->send_note(peer, {note.data(), sizeof header + length});
+    } catch (const PeerError&) {
+      // Past telling; the failure that is under way says more.
+    }
   }
 }
 

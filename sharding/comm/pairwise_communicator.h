@@ -72,9 +72,9 @@ class PairwiseCommunicator final : public Communicator {
   void match_early(Collective& call);
   void deliver(Collective& call, int peer, const CallHeader& header, std::span<const std::byte> payload);
   void check_departures();
+  /// To every peer that can be told. Does not throw.
   void tell_peers(const CallHeader& header, std::string_view text);
   void throw_if_failed() const;
-  std::chrono::milliseconds deadline() const;
 
   std::unique_ptr<Transport> transport_;
   CommunicatorOptions options_;
