@@ -30,6 +30,9 @@ enum class RandomPurpose : uint32_t {
 /// For one key, elements 0, 1, 2, ... are the SplitMix64 sequence that starts at the hash of the rest.
 class CounterRandom {
  public:
+  /// Step of SplitMix64, for kernels that draw several elements at once.
+  static constexpr uint64_t kGamma = 0x9e3779b97f4a7c15ULL;
+
   constexpr CounterRandom(uint64_t seed, uint64_t step, RandomPurpose purpose)
       : base_(mix64(mix64(mix64(seed + kGamma) + step) + static_cast<uint64_t>(purpose) * kGamma)) {}
 
@@ -55,8 +58,6 @@ class CounterRandom {
   double normal(uint64_t key, uint64_t element) const;
 
  private:
-  static constexpr uint64_t kGamma = 0x9e3779b97f4a7c15ULL;
-
   uint64_t base_;
 };
 
