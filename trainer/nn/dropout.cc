@@ -32,6 +32,14 @@ DropoutSite::DropoutSite(double probability, const StepContext& context, uint64_
   RONDO_CHECK_LT(threshold_, 65536U, "probability ", probability);
 }
 
+std::vector<uint64_t> DropoutSite::streams(const PackedRows& rows) const {
+  std::vector<uint64_t> result;
+  if (!active()) return result;
+  result.reserve(rows.digests.size());
+  for (const uint64_t digest : rows.digests) result.push_back(stream(digest));
+  return result;
+}
+
 at::Tensor dropout_factors(const PackedDropout& dropout, int64_t width, at::ScalarType dtype) {
   const PackedRows& rows = *dropout.rows;
   at::Tensor factors = at::empty({rows.rows(), width}, at::kDouble);

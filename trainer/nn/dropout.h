@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <vector>
 
 #include "sharding/base/random.h"
 #include "trainer/nn/packed_rows.h"
@@ -33,6 +34,9 @@ class DropoutSite {
 
   /// Start of a text's stream, for CounterRandom::bits_at.
   uint64_t stream(uint64_t digest) const { return random_.sequence(mix64(digest) ^ site_key_); }
+
+  /// The streams of a batch's texts; empty where nothing is dropped.
+  std::vector<uint64_t> streams(const PackedRows& rows) const;
 
   static int64_t words(int64_t width) { return (width + 3) / 4; }
 

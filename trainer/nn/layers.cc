@@ -1,7 +1,5 @@
 #include "trainer/nn/layers.h"
 
-#include <ATen/TensorOperators.h>
-#include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/ones.h>
@@ -22,8 +20,6 @@ void Linear::collect(const std::string& name, ParameterList& list) const {
 }
 
 at::Tensor Linear::product(const at::Tensor& x) const { return linear_product(x, weight); }
-
-at::Tensor Linear::forward(const at::Tensor& x) const { return product(x) + bias; }
 
 QueryKeyValue::QueryKeyValue(const std::string& name, int64_t width, const Initializer& start)
     : joined_weight(at::empty({3 * width, width}, start.dtype)), joined_bias(at::zeros({3 * width}, start.dtype)) {
@@ -46,10 +42,6 @@ void QueryKeyValue::collect(const std::string& name, ParameterList& list) const 
   query.collect(name + ".query", list);
   key.collect(name + ".key", list);
   value.collect(name + ".value", list);
-}
-
-at::Tensor QueryKeyValue::forward(const at::Tensor& x) const {
-  return at::cat({query.forward(x), key.forward(x), value.forward(x)}, 1);
 }
 
 LayerNorm::LayerNorm(int64_t width, double epsilon, at::ScalarType dtype)

@@ -1,7 +1,5 @@
 #include "trainer/nn/packed_rows.h"
 
-#include <algorithm>
-#include <numeric>
 #include <utility>
 
 #include "sharding/base/check.h"
@@ -16,7 +14,6 @@ PackedRowsPtr make_packed_rows(std::vector<int32_t> tokens, std::vector<int64_t>
   auto rows = std::make_shared<PackedRows>();
   rows->text.resize(tokens.size());
   rows->position.resize(tokens.size());
-  rows->token_order.resize(tokens.size());
   for (size_t t = 0; t + 1 < offsets.size(); ++t) {
     RONDO_CHECK_LE(offsets[t], offsets[t + 1], "offsets of text ", t);
     for (int64_t row = offsets[t]; row < offsets[t + 1]; ++row) {
@@ -24,10 +21,6 @@ PackedRowsPtr make_packed_rows(std::vector<int32_t> tokens, std::vector<int64_t>
       rows->position[static_cast<size_t>(row)] = static_cast<int32_t>(row - offsets[t]);
     }
   }
-  std::iota(rows->token_order.begin(), rows->token_order.end(), 0);
-  std::stable_sort(rows->token_order.begin(), rows->token_order.end(), [&](int32_t a, int32_t b) {
-    return tokens[static_cast<size_t>(a)] < tokens[static_cast<size_t>(b)];
-  });
   rows->tokens = std::move(tokens);
   rows->offsets = std::move(offsets);
   rows->digests = std::move(digests);
