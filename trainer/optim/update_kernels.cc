@@ -8,21 +8,10 @@
 // After foreach_target.
 #include <hwy/highway.h>
 
+#include "trainer/nn/lanes-inl.h"
+
 HWY_BEFORE_NAMESPACE();
 namespace rondo::kernels::HWY_NAMESPACE {
-namespace hn = hwy::HWY_NAMESPACE;
-
-/// Calls body(d, i) for whole vectors, then for single elements.
-template <typename T, class Body>
-HWY_INLINE void for_lanes(int64_t count, const Body& body) {
-  const hn::ScalableTag<T> d;
-  const hn::CappedTag<T, 1> one;
-  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  int64_t i = 0;
-  for (; i + lanes <= count; i += lanes) body(d, i);
-  for (; i < count; ++i) body(one, i);
-}
-
 template <typename T>
 void update_adam_w(const AdamWBlock<T>& block, const AdamWFactors& factors) {
   for_lanes<T>(block.count, [&](auto d, int64_t i) HWY_ATTR {
@@ -53,35 +42,19 @@ void adam_w_double(const AdamWBlock<double>& block, const AdamWFactors& factors)
 void sgd_float(const SgdBlock<float>& block, const SgdFactors& factors) { update_sgd(block, factors); }
 void sgd_double(const SgdBlock<double>& block, const SgdFactors& factors) { update_sgd(block, factors); }
 
-double sum_of_squares_float(const float* values, int64_t count) {
-  const hn::ScalableTag<double> d;
-  const hn::Rebind<float, decltype(d)> narrow;
-  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  auto sum = hn::Zero(d), sum2 = hn::Zero(d);
-  int64_t i = 0;
-  for (; i + 2 * lanes <= count; i += 2 * lanes) {
-    const auto x = hn::PromoteTo(d, hn::LoadU(narrow, values + i));
-    const auto y = hn::PromoteTo(d, hn::LoadU(narrow, values + i + lanes));
-    sum = hn::MulAdd(x, x, sum);
-    sum2 = hn::MulAdd(y, y, sum2);
-  }
-  double total = hn::GetLane(hn::SumOfLanes(d, hn::Add(sum, sum2)));
-  for (; i < count; ++i) total += static_cast<double>(values[i]) * values[i];
-  return total;
+double sum_of_squares_double(const double* values, int64_t count) {
+  return sum_lanes<double>(count, [&](auto d, int64_t i) HWY_ATTR {
+    const auto x = hn::LoadU(d, values + i);
+    return hn::Mul(x, x);
+  });
 }
 
-double sum_of_squares_double(const double* values, int64_t count) {
-  const hn::ScalableTag<double> d;
-  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  auto sum = hn::Zero(d);
-  int64_t i = 0;
-  for (; i + lanes <= count; i += lanes) {
-    const auto x = hn::LoadU(d, values + i);
-    sum = hn::MulAdd(x, x, sum);
-  }
-  double total = hn::GetLane(hn::SumOfLanes(d, sum));
-  for (; i < count; ++i) total += values[i] * values[i];
-  return total;
+double sum_of_squares_float(const float* values, int64_t count) {
+  return sum_lanes<double>(count, [&](auto d, int64_t i) HWY_ATTR {
+    const hn::Rebind<float, decltype(d)> narrow;
+    const auto x = hn::PromoteTo(d, hn::LoadU(narrow, values + i));
+    return hn::Mul(x, x);
+  });
 }
 
 }  // namespace rondo::kernels::HWY_NAMESPACE

@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "sharding/base/error.h"
+#include "sharding/base/parallel.h"
 #include "sharding/base/random.h"
 
 namespace rondo {
@@ -278,6 +279,23 @@ TEST(TextTowerTest, InferenceKeepsNoGraph) {
   const PackedTexts texts = pack(random_texts(7, 3, 20));
   EXPECT_FALSE(tower.encode(texts, kInference).requires_grad());
   EXPECT_TRUE(tower.encode(texts, {.training = true}).requires_grad());
+}
+
+TEST(TextTowerTest, ResultsDoNotDependOnTheNumberOfThreads) {
+  const TextTower tower(small_options(), "t", 3, at::kFloat);
+  const PackedTexts texts = pack(random_texts(8, 200, 20));
+  const StepContext context{.seed = 6, .step = 2, .training = true};
+  const auto run = [&](int count) {
+    set_threads(count);
+    auto result = gradients(tower, texts, context);
+    result["vectors"] = tower.encode(texts, context).detach();
+    return result;
+  };
+  const auto one = run(1);
+  for (const int count : {2, 3}) {
+    for (const auto& [name, value] : run(count)) EXPECT_TRUE(value.equal(one.at(name))) << name << " at " << count;
+  }
+  set_threads(1);
 }
 
 TEST(TextTowerTest, NamesAreThoseOfHuggingFace) {
