@@ -46,7 +46,7 @@ struct TableSpec {
   int64_t buckets = 65536;  ///< power of two; never changes in the life of a table
   Placement placement = Placement::kRowWise;
   RowType row_type = RowType::kFloat32;
-  RowOptimizerOptions optimizer;
+  RowOptimizerOptions optimizer = {};
 
   /// A new row starts uniform in [-initial_scale, initial_scale), a function of (seed, table name, key, column).
   double initial_scale = 0.05;

@@ -1,0 +1,23 @@
+#include "sharding/plan/key_placement.h"
+
+#include <algorithm>
+
+#include "sharding/base/check.h"
+
+namespace rondo {
+
+KeyPlacement::KeyPlacement(const TableSpec& spec, int world) : name_(spec.name), buckets_(spec.buckets), world_(world) {
+  RONDO_CHECK_GE(world, 1);
+  if (spec.key_space == KeySpace::kDense) layout_.emplace(spec.rows, spec.buckets);
+}
+
+void KeyPlacement::check_keys(std::span<const uint64_t> keys) const {
+  if (!layout_ || keys.empty()) return;
+  const auto largest = std::max_element(keys.begin(), keys.end());
+  if (*largest < static_cast<uint64_t>(layout_->rows())) return;
+  throw DataError(concat("table \"", name_, "\": key ", static_cast<int64_t>(*largest), " at position ",
+                         largest - keys.begin(), " is outside [0, ", layout_->rows(),
+                         "), the rows of the table; enlarge `rows` or correct the data"));
+}
+
+}  // namespace rondo

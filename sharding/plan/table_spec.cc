@@ -1,0 +1,77 @@
+#include "sharding/plan/table_spec.h"
+
+#include <bit>
+#include <cmath>
+
+#include "sharding/base/check.h"
+#include "sharding/base/hash.h"
+
+namespace rondo {
+namespace {
+
+constexpr int64_t kLargestDim = 65536;
+constexpr int64_t kMostBuckets = int64_t{1} << 22;
+constexpr int64_t kMostDenseRows = int64_t{1} << 40;
+
+template <typename Value>
+void require(bool holds, const std::string& owner, const char* field, const char* range, Value value) {
+  if (!holds) throw ConfigError(concat(owner, field, " must be ", range, ", got ", value));
+}
+
+void validate_optimizer(const RowOptimizerOptions& options, const std::string& owner) {
+  const auto finite_and_positive = [](double value) { return std::isfinite(value) && value >= 0.0; };
+  const auto fraction = [](double value) { return value >= 0.0 && value < 1.0; };
+  require(finite_and_positive(options.learning_rate), owner, "learning_rate", "finite and >= 0", options.learning_rate);
+  require(std::isfinite(options.epsilon) && options.epsilon > 0.0, owner, "epsilon", "finite and > 0", options.epsilon);
+  require(fraction(options.beta1), owner, "beta1", "in [0, 1)", options.beta1);
+  require(fraction(options.beta2), owner, "beta2", "in [0, 1)", options.beta2);
+  require(finite_and_positive(options.weight_decay), owner, "weight_decay", "finite and >= 0", options.weight_decay);
+}
+
+}  // namespace
+
+void validate(const RowOptimizerOptions& options) { validate_optimizer(options, "row optimizer: "); }
+
+int64_t state_width(RowOptimizerKind kind, int64_t dim) {
+  switch (kind) {
+    case RowOptimizerKind::kNone:
+    case RowOptimizerKind::kSgd:
+      return 0;
+    case RowOptimizerKind::kRowWiseAdagrad:
+      return 1;
+    case RowOptimizerKind::kAdam:
+      return 2 * dim;
+  }
+  throw InternalError(concat("row optimizer ", static_cast<int>(kind), " is not known"));
+}
+
+void validate(const TableSpec& spec) {
+  if (spec.name.empty()) throw ConfigError("table: name must not be empty");
+  const std::string owner = concat("table \"", spec.name, "\": ");
+  require(spec.dim >= 1 && spec.dim <= kLargestDim, owner, "dim", "in [1, 65536]", spec.dim);
+  const int64_t fewest_rows = spec.key_space == KeySpace::kDense ? 1 : 0;
+  require(spec.rows >= fewest_rows && spec.rows <= kMostDenseRows, owner, "rows",
+          fewest_rows == 1 ? "in [1, 2^40] for dense keys" : "in [0, 2^40]", spec.rows);
+  require(spec.buckets >= 1 && spec.buckets <= kMostBuckets && std::has_single_bit(static_cast<uint64_t>(spec.buckets)),
+          owner, "buckets", "a power of two in [1, 2^22]", spec.buckets);
+  require(std::isfinite(spec.initial_scale) && spec.initial_scale >= 0.0, owner, "initial_scale", "finite and >= 0",
+          spec.initial_scale);
+  require(spec.count_decay >= 0.0 && spec.count_decay <= 1.0, owner, "count_decay", "in [0, 1]", spec.count_decay);
+  validate_optimizer(spec.optimizer, owner + "optimizer.");
+}
+
+int64_t bucket_of(uint64_t key, int64_t buckets) {
+  return static_cast<int64_t>(mix64(key) & static_cast<uint64_t>(buckets - 1));
+}
+
+BucketRange buckets_of_rank(int64_t buckets, int rank, int world) {
+  return {buckets * rank / world, buckets * (rank + 1) / world};
+}
+
+int owner_of_bucket(int64_t bucket, int64_t buckets, int world) {
+  // The largest r with buckets * r / world <= bucket; buckets is a power of two.
+  const int log2_buckets = std::countr_zero(static_cast<uint64_t>(buckets));
+  return static_cast<int>(((bucket + 1) * world - 1) >> log2_buckets);
+}
+
+}  // namespace rondo
