@@ -1,0 +1,71 @@
+#include "sharding/exchange/distinct_ids.h"
+
+#include <algorithm>
+#include <bit>
+#include <numeric>
+
+#include "sharding/base/check.h"
+#include "sharding/base/hash.h"
+
+namespace rondo {
+namespace {
+
+constexpr size_t kAhead = 16;  // keys whose cells are fetched while earlier ones are compared
+constexpr size_t kFewestCells = 64;
+
+}  // namespace
+
+void DistinctIds::prepare(size_t keys) {
+  RONDO_CHECK_LT(keys, size_t{1} << 31, "ids of one table in one share of a batch");
+  const size_t cells = std::max(kFewestCells, std::bit_ceil(keys * 2));
+  if (cells > cells_.size()) cells_.assign(cells, Cell{0, 0, 0});
+  if (++generation_ == 0) {
+    std::fill(cells_.begin(), cells_.end(), Cell{0, 0, 0});
+    generation_ = 1;
+  }
+  mask_ = cells - 1;
+  distinct_.clear();
+}
+
+std::span<const uint64_t> DistinctIds::run(std::span<const uint64_t> keys, std::span<int64_t> positions) {
+  RONDO_CHECK_EQ(keys.size(), positions.size());
+  prepare(keys.size());
+  const size_t n = keys.size();
+  for (size_t i = 0; i < n; ++i) {
+    __builtin_prefetch(&cells_[(mix64(keys[std::min(i + kAhead, n - 1)]) >> 32) & mask_], 1);
+    uint64_t at = (mix64(keys[i]) >> 32) & mask_;
+    while (cells_[at].generation == generation_ && cells_[at].key != keys[i]) at = (at + 1) & mask_;
+    Cell& cell = cells_[at];
+    if (cell.generation != generation_) {
+      cell = {keys[i], generation_, static_cast<uint32_t>(distinct_.size())};
+      distinct_.push_back(keys[i]);
+    }
+    positions[i] = cell.place;
+  }
+  return distinct_;
+}
+
+KeysByOwner group_by_owner(std::span<const uint64_t> keys, const KeyPlacement& placement, int world) {
+  KeysByOwner grouped{.keys = std::vector<uint64_t>(keys.begin(), keys.end()),
+                      .rows = std::vector<int64_t>(static_cast<size_t>(world)),
+                      .place_of = std::vector<int64_t>(keys.size())};
+  if (world == 1) {
+    grouped.rows[0] = static_cast<int64_t>(keys.size());
+    std::iota(grouped.place_of.begin(), grouped.place_of.end(), int64_t{0});
+    return grouped;
+  }
+  std::vector<int64_t> owners(keys.size());
+  for (size_t i = 0; i < keys.size(); ++i) {
+    owners[i] = placement.owner(keys[i]);
+    ++grouped.rows[static_cast<size_t>(owners[i])];
+  }
+  std::vector<int64_t> next(grouped.rows.size());
+  std::exclusive_scan(grouped.rows.begin(), grouped.rows.end(), next.begin(), int64_t{0});
+  for (size_t i = 0; i < keys.size(); ++i) {
+    grouped.place_of[i] = next[static_cast<size_t>(owners[i])]++;
+    grouped.keys[static_cast<size_t>(grouped.place_of[i])] = keys[i];
+  }
+  return grouped;
+}
+
+}  // namespace rondo

@@ -1,0 +1,61 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "sharding/comm/communicator.h"
+#include "sharding/exchange/scratch_tensor.h"
+
+namespace rondo {
+
+/// How many rows of one matrix go to and come from each rank. The entry of this rank is not sent.
+struct MatrixRoute {
+  int64_t width = 0;
+  std::span<const int64_t> send_rows;     // [world]
+  std::span<const int64_t> receive_rows;  // [world]
+};
+
+/// Moves rows of several matrices of one type in one all-to-all. The caller writes into and reads from the messages in
+/// place, so rows are copied once on each side. What stays on this rank never enters a message. Keeps its buffers.
+///
+///   plan, fill every outgoing(m, r), exchange, read incoming(m, r) until the next plan.
+class RowExchange {
+ public:
+  explicit RowExchange(Communicator& comm) : comm_(comm) {}
+
+  void plan(std::span<const MatrixRoute> routes, at::ScalarType type);
+
+  /// [rows, width] of matrix m to or from rank r != rank(); memory of the message.
+  at::Tensor outgoing(size_t matrix, int rank) const { return segment(sent_, send_, matrix, rank); }
+  at::Tensor incoming(size_t matrix, int rank) const { return segment(received_, receive_, matrix, rank); }
+
+  /// Collective. `what` must outlive the call.
+  void exchange(std::string_view what);
+
+  /// Bytes sent to other ranks so far.
+  int64_t sent_bytes() const { return sent_bytes_; }
+
+ private:
+  struct Message {
+    std::vector<int64_t> scalars;  // [world], to or from each rank
+    std::vector<int64_t> starts;   // [world * matrices], of each segment
+    std::vector<int64_t> rows;     // [world * matrices]
+    int64_t total = 0;
+  };
+
+  void lay_out(Message& message, std::span<const MatrixRoute> routes, bool sending) const;
+  at::Tensor segment(const Message& message, const at::Tensor& memory, size_t matrix, int rank) const;
+
+  Communicator& comm_;
+  std::vector<int64_t> widths_;  // [matrices]
+  Message sent_, received_;
+  at::Tensor send_, receive_;
+  ScratchTensor send_memory_, receive_memory_;
+  int64_t sent_bytes_ = 0;
+};
+
+}  // namespace rondo
