@@ -34,6 +34,11 @@ struct RoutedTable {
   std::vector<int64_t> send_rows;     // [world], distinct ids to each owner
   std::vector<int64_t> receive_rows;  // [world], ids asked of this rank by each
   std::vector<int64_t> slots;         // [sum(receive_rows)] in this rank's store, -1: no row
+
+  // Training only: the distinct rows of this rank that are asked for, in the order of (rank, position).
+  std::vector<int64_t> updated;              // [u], slots
+  std::vector<int64_t> updated_occurrences;  // [u], counted ids of the global batch
+  std::vector<int64_t> update_of;            // [sum(receive_rows)], place in `updated`; empty if one rank alone asks
 };
 struct RoutedIds {
   LookupMode mode = LookupMode::kTrain;
@@ -58,6 +63,9 @@ class ShardedEmbedding {
 
   int64_t tables() const;
   const TableSpec& spec(int64_t table) const;
+  /// The rank whose store holds `key` (row-wise), or this rank (replicated).
+  int owner(int64_t table, uint64_t key) const;
+
   RowStore& store(int64_t table);
   const RowStore& store(int64_t table) const;
 
@@ -74,7 +82,7 @@ class ShardedEmbedding {
   /// global mean (DESIGN 3).
   void backward(const RoutedIds& routed, std::span<const TableRows> rows, int64_t step, double learning_rate_factor);
 
-  /// Bytes this rank sent to others so far, by kind.
+  /// Bytes this rank sent to others so far, by kind (counts of ids left out).
   struct Traffic {
     int64_t id_bytes = 0;
     int64_t row_bytes = 0;

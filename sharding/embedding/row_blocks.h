@@ -1,0 +1,51 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <memory>
+#include <vector>
+
+#include "sharding/plan/table_spec.h"
+
+namespace rondo {
+
+/// One row in memory: values [dim], state [state_width] (same type), count, version. One record, so that a row costs
+/// one page and neighbouring cache lines.
+struct RowLayout {
+  explicit RowLayout(const TableSpec& spec);
+
+  int64_t state_width;     // scalars
+  int64_t values_bytes;    // the state starts here
+  int64_t count_offset;    // float
+  int64_t version_offset;  // int64
+  int64_t record_bytes;    // distance of records; a multiple of 8
+};
+
+/// Memory of rows by slot, in blocks of a fixed number of records: growth copies nothing and rows never move.
+class RowBlocks {
+ public:
+  /// `expected_rows` sets the size of a block only.
+  RowBlocks(const RowLayout& layout, int64_t expected_rows);
+
+  /// Makes sure that `slot` has memory (not zeroed).
+  void allocate(int64_t slot);
+
+  /// REQUIRES: allocate(slot) was called.
+  std::byte* row(int64_t slot) const { return blocks_[slot >> shift_].get() + (slot & mask_) * record_bytes_; }
+
+  int64_t memory_bytes() const { return (allocated_ << shift_) * record_bytes_; }
+
+ private:
+  struct Free {
+    void operator()(std::byte* block) const { std::free(block); }
+  };
+
+  int64_t record_bytes_;
+  int shift_;  // log2 of the records in a block
+  int64_t mask_;
+  int64_t allocated_ = 0;  // blocks
+  std::vector<std::unique_ptr<std::byte, Free>> blocks_;
+};
+
+}  // namespace rondo

@@ -1,0 +1,227 @@
+#include "sharding/embedding/row_kernels.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "sharding/embedding/row_kernels.cc"
+#include <hwy/foreach_target.h>
+// After foreach_target.h, which compiles this file once for each instruction set.
+#include <hwy/highway.h>
+
+HWY_BEFORE_NAMESPACE();
+namespace rondo {
+namespace HWY_NAMESPACE {
+namespace {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+// Without a fused multiply-add of the processor the scalar definition runs instead: same bits, slower.
+#if HWY_NATIVE_FMA
+constexpr bool kVectorised = true;
+#else
+constexpr bool kVectorised = false;
+#endif
+
+template <typename T>
+using Columns = hn::CappedTag<T, kPartialSums>;
+
+/// A vector from a row of which `left` columns remain; lanes beyond its end are zero and are not stored.
+template <class D, typename T = hn::TFromD<D>>
+HWY_INLINE hn::Vec<D> load(D d, const T* from, int64_t left) {
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  return left >= lanes ? hn::LoadU(d, from) : hn::MaskedLoad(hn::FirstN(d, static_cast<size_t>(left)), d, from);
+}
+
+template <class D, typename T = hn::TFromD<D>>
+HWY_INLINE void store(D d, hn::Vec<D> value, T* to, int64_t left) {
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  if (left >= lanes) {
+    hn::StoreU(value, d, to);
+  } else {
+    hn::BlendedStore(value, hn::FirstN(d, static_cast<size_t>(left)), d, to);
+  }
+}
+
+/// Sum over columns of a * b in the order of row_math.h.
+template <typename T>
+HWY_INLINE T product_sum(const T* a, const T* b, int64_t dim) {
+  const Columns<T> d;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  HWY_ALIGN T sums[kPartialSums] = {};
+  for (int64_t offset = 0; offset < kPartialSums; offset += lanes) {
+    auto sum = hn::Zero(d);
+    for (int64_t c = offset; c < dim; c += kPartialSums) {
+      sum = hn::MulAdd(load(d, a + c, dim - c), load(d, b + c, dim - c), sum);
+    }
+    hn::Store(sum, d, sums + offset);
+  }
+  return join_partial_sums(sums);
+}
+
+template <typename T>
+HWY_INLINE void step_along(T rate, T decay, T* values, const T* gradient, int64_t dim) {
+  const Columns<T> d;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  const auto rates = hn::Set(d, rate), decays = hn::Set(d, decay);
+  for (int64_t c = 0; c < dim; c += lanes) {
+    const auto kept = hn::Mul(decays, load(d, values + c, dim - c));
+    store(d, hn::NegMulAdd(rates, load(d, gradient + c, dim - c), kept), values + c, dim - c);
+  }
+}
+
+template <typename T>
+HWY_INLINE void adam_row(const RowStep<T>& step, T* values, T* first, T* second, const T* gradient, int64_t dim) {
+  const Columns<T> d;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  const auto beta1 = hn::Set(d, step.beta1), gain1 = hn::Set(d, step.gain1), unbias1 = hn::Set(d, step.unbias1);
+  const auto beta2 = hn::Set(d, step.beta2), gain2 = hn::Set(d, step.gain2), unbias2 = hn::Set(d, step.unbias2);
+  const auto rate = hn::Set(d, step.rate), decay = hn::Set(d, step.decay), epsilon = hn::Set(d, step.epsilon);
+  for (int64_t c = 0; c < dim; c += lanes) {
+    const int64_t left = dim - c;
+    const auto g = load(d, gradient + c, left);
+    const auto m = hn::MulAdd(beta1, load(d, first + c, left), hn::Mul(gain1, g));
+    const auto v = hn::MulAdd(beta2, load(d, second + c, left), hn::Mul(hn::Mul(gain2, g), g));
+    store(d, m, first + c, left);
+    store(d, v, second + c, left);
+    const auto root = hn::Add(hn::Sqrt(hn::Mul(v, unbias2)), epsilon);
+    const auto direction = hn::Div(hn::Mul(m, unbias1), root);
+    store(d, hn::NegMulAdd(rate, direction, hn::Mul(decay, load(d, values + c, left))), values + c, left);
+  }
+}
+
+template <typename T>
+HWY_INLINE void update_vectorised(const RowStep<T>& step, T* values, const T* gradient, int64_t dim) {
+  T* const state = values + dim;
+  if (step.kind == RowOptimizerKind::kAdam) return adam_row(step, values, state, state + dim, gradient, dim);
+  T rate = step.rate;
+  if (step.kind == RowOptimizerKind::kRowWiseAdagrad) {
+    state[0] = adagrad_accumulator(state[0], product_sum(gradient, gradient, dim), dim);
+    rate = step.rate / (std::sqrt(state[0]) + step.epsilon);
+  }
+  step_along(rate, step.decay, values, gradient, dim);
+}
+
+template <typename T>
+void update_rows_of(const RowStep<T>& step, T* const* rows, const T* const* gradients, int64_t count, int64_t dim) {
+  for (int64_t i = 0; i < count; ++i) {
+    if constexpr (kVectorised) {
+      update_vectorised(step, rows[i], gradients[i], dim);
+    } else {
+      update_row(step, rows[i], rows[i] + dim, gradients[i], dim);
+    }
+  }
+}
+
+template <typename T>
+void add_row_of(T* to, const T* from, int64_t dim) {
+  const Columns<T> d;
+  for (int64_t c = 0; c < dim; c += static_cast<int64_t>(hn::Lanes(d))) {
+    store(d, hn::Add(load(d, to + c, dim - c), load(d, from + c, dim - c)), to + c, dim - c);
+  }
+}
+
+/// weighted_sum for kVectors whole vectors of columns, which stay in registers while the rows pass.
+template <int kVectors, typename T>
+HWY_INLINE void weighted_columns(const RowSum<T>& sum, int64_t column, T* out) {
+  const Columns<T> d;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  hn::Vec<Columns<T>> sums[kVectors];
+  for (auto& partial : sums) partial = hn::Zero(d);
+  for (int64_t i = 0; i < sum.count; ++i) {
+    const T* const row = sum.rows + sum.positions[i] * sum.dim + column;
+    const auto weight = hn::Set(d, sum.weights != nullptr ? sum.weights[i] : T{1});
+    for (int v = 0; v < kVectors; ++v) sums[v] = hn::MulAdd(weight, hn::LoadU(d, row + v * lanes), sums[v]);
+  }
+  for (int v = 0; v < kVectors; ++v) hn::StoreU(sums[v], d, out + column + v * lanes);
+}
+
+template <typename T>
+HWY_INLINE void weighted_rest(const RowSum<T>& sum, int64_t column, T* out) {
+  const Columns<T> d;
+  const int64_t left = sum.dim - column;
+  auto total = hn::Zero(d);
+  for (int64_t i = 0; i < sum.count; ++i) {
+    const T* const row = sum.rows + sum.positions[i] * sum.dim + column;
+    const auto weight = hn::Set(d, sum.weights != nullptr ? sum.weights[i] : T{1});
+    total = hn::MulAdd(weight, load(d, row, left), total);
+  }
+  store(d, total, out + column, left);
+}
+
+template <typename T>
+void weighted_sum_of(const RowSum<T>& sum, T* out) {
+  const auto lanes = static_cast<int64_t>(hn::Lanes(Columns<T>()));
+  int64_t column = 0;
+  for (; column + 4 * lanes <= sum.dim; column += 4 * lanes) weighted_columns<4>(sum, column, out);
+  for (; column + lanes <= sum.dim; column += lanes) weighted_columns<1>(sum, column, out);
+  if (column < sum.dim) weighted_rest(sum, column, out);
+}
+
+// Highway exports functions, not templates.
+void update_rows_f32(const RowStep<float>& step, float* const* rows, const float* const* gradients, int64_t count,
+                     int64_t dim) {
+  update_rows_of(step, rows, gradients, count, dim);
+}
+void update_rows_f64(const RowStep<double>& step, double* const* rows, const double* const* gradients, int64_t count,
+                     int64_t dim) {
+  update_rows_of(step, rows, gradients, count, dim);
+}
+void add_row_f32(float* to, const float* from, int64_t dim) { add_row_of(to, from, dim); }
+void add_row_f64(double* to, const double* from, int64_t dim) { add_row_of(to, from, dim); }
+void weighted_sum_f32(const RowSum<float>& sum, float* out) { weighted_sum_of(sum, out); }
+void weighted_sum_f64(const RowSum<double>& sum, double* out) { weighted_sum_of(sum, out); }
+float dot_f32(const float* a, const float* b, int64_t dim) { return product_sum(a, b, dim); }
+double dot_f64(const double* a, const double* b, int64_t dim) { return product_sum(a, b, dim); }
+
+}  // namespace
+}  // namespace HWY_NAMESPACE
+}  // namespace rondo
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace rondo {
+
+HWY_EXPORT(update_rows_f32);
+HWY_EXPORT(update_rows_f64);
+HWY_EXPORT(add_row_f32);
+HWY_EXPORT(add_row_f64);
+HWY_EXPORT(weighted_sum_f32);
+HWY_EXPORT(weighted_sum_f64);
+HWY_EXPORT(dot_f32);
+HWY_EXPORT(dot_f64);
+
+template <>
+void update_rows(const RowStep<float>& step, float* const* rows, const float* const* gradients, int64_t count,
+                 int64_t dim) {
+  HWY_DYNAMIC_DISPATCH(update_rows_f32)(step, rows, gradients, count, dim);
+}
+template <>
+void update_rows(const RowStep<double>& step, double* const* rows, const double* const* gradients, int64_t count,
+                 int64_t dim) {
+  HWY_DYNAMIC_DISPATCH(update_rows_f64)(step, rows, gradients, count, dim);
+}
+template <>
+void add_row(float* to, const float* from, int64_t dim) {
+  HWY_DYNAMIC_DISPATCH(add_row_f32)(to, from, dim);
+}
+template <>
+void add_row(double* to, const double* from, int64_t dim) {
+  HWY_DYNAMIC_DISPATCH(add_row_f64)(to, from, dim);
+}
+template <>
+void weighted_sum(const RowSum<float>& sum, float* out) {
+  HWY_DYNAMIC_DISPATCH(weighted_sum_f32)(sum, out);
+}
+template <>
+void weighted_sum(const RowSum<double>& sum, double* out) {
+  HWY_DYNAMIC_DISPATCH(weighted_sum_f64)(sum, out);
+}
+template <>
+float dot(const float* a, const float* b, int64_t dim) {
+  return HWY_DYNAMIC_DISPATCH(dot_f32)(a, b, dim);
+}
+template <>
+double dot(const double* a, const double* b, int64_t dim) {
+  return HWY_DYNAMIC_DISPATCH(dot_f64)(a, b, dim);
+}
+
+}  // namespace rondo
+#endif

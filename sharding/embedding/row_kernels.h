@@ -1,0 +1,37 @@
+#pragma once
+
+#include <cstdint>
+
+#include "sharding/embedding/row_math.h"
+
+namespace rondo {
+
+/// Vectorised loops over rows, for the processor at hand (Highway, dynamic dispatch). T is float or double. One thread.
+
+/// update_row, bit for bit, on `count` rows: rows[i] points to `dim` values followed by the state; gradients[i] [dim].
+template <typename T>
+void update_rows(const RowStep<T>& step, T* const* rows, const T* const* gradients, int64_t count, int64_t dim);
+
+/// to[c] = to[c] + from[c].
+template <typename T>
+void add_row(T* to, const T* from, int64_t dim);
+
+/// Which rows of a matrix to add up: rows [any, dim], positions [count], weights [count] or null for ones.
+template <typename T>
+struct RowSum {
+  const T* rows;
+  const int64_t* positions;
+  const T* weights;
+  int64_t count;
+  int64_t dim;
+};
+
+/// out[c] = sum over i in [0, count) of weights[i] * rows[positions[i]][c], in that order; zeros for count 0.
+template <typename T>
+void weighted_sum(const RowSum<T>& sum, T* out);
+
+/// Sum over columns of a[c] * b[c], in the order of kPartialSums.
+template <typename T>
+T dot(const T* a, const T* b, int64_t dim);
+
+}  // namespace rondo

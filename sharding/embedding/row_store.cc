@@ -1,0 +1,325 @@
+#include "sharding/embedding/row_store.h"
+
+#include <ATen/ops/empty.h>
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+#include <variant>
+
+#include "sharding/base/check.h"
+#include "sharding/base/hash.h"
+#include "sharding/base/parallel.h"
+#include "sharding/base/random.h"
+#include "sharding/embedding/dense_slots.h"
+#include "sharding/embedding/key_index.h"
+#include "sharding/embedding/row_blocks.h"
+#include "sharding/embedding/row_kernels.h"
+#include "sharding/plan/key_placement.h"
+
+namespace rondo {
+namespace {
+
+constexpr int64_t kRowGrain = 256;
+constexpr int64_t kChunk = 16;  // rows that are fetched while the chunk before is worked on
+constexpr int64_t kCacheLineBytes = 64;
+
+using Slots = std::variant<KeyIndex, DenseSlots>;
+
+const TableSpec& validated(const TableSpec& spec) {
+  validate(spec);
+  return spec;
+}
+
+at::ScalarType scalar_type(RowType type) { return type == RowType::kFloat64 ? at::kDouble : at::kFloat; }
+
+Slots make_slots(const TableSpec& spec, BucketRange range, const KeyPlacement& placement) {
+  if (spec.key_space == KeySpace::kDense) return DenseSlots(range, placement.layout());
+  return KeyIndex(range, spec.buckets);
+}
+
+int64_t expected_rows(const TableSpec& spec, BucketRange range, const Slots& slots) {
+  if (const auto* dense = std::get_if<DenseSlots>(&slots)) return std::max<int64_t>(1, dense->capacity());
+  return spec.rows * (range.last - range.first) / spec.buckets;
+}
+
+double power(double base, int64_t exponent) {
+  double result = 1.0;
+  for (; exponent > 0; exponent >>= 1, base *= base) {
+    if ((exponent & 1) != 0) result *= base;
+  }
+  return result;
+}
+
+template <typename T>
+T load_as(const std::byte* at) {
+  T value;
+  std::memcpy(&value, at, sizeof(T));
+  return value;
+}
+
+template <typename T>
+void store_as(std::byte* at, T value) {
+  std::memcpy(at, &value, sizeof(T));
+}
+
+void check_matrix(const at::Tensor& values, int64_t rows, int64_t columns, at::ScalarType type) {
+  RONDO_CHECK(values.scalar_type() == type && values.is_contiguous(), "of ", values.scalar_type());
+  RONDO_CHECK(values.dim() == 2 && values.size(0) == rows && values.size(1) == columns, "shape ", values.sizes(),
+              ", expected [", rows, ", ", columns, "]");
+}
+
+}  // namespace
+
+struct RowStore::Impl {
+  Impl(const TableSpec& table, BucketRange buckets, uint64_t seed)
+      : spec(validated(table)),
+        range(buckets),
+        random(seed ^ hash_bytes(spec.name), 0, RandomPurpose::kInitialRow),
+        placement(spec, 1),
+        layout(spec),
+        slots(make_slots(spec, range, placement)),
+        blocks(layout, expected_rows(spec, range, slots)) {
+    RONDO_CHECK(range.first >= 0 && range.first <= range.last && range.last <= spec.buckets, "[", range.first, ", ",
+                range.last, ") of ", spec.buckets);
+  }
+
+  at::ScalarType type() const { return scalar_type(spec.row_type); }
+  void find(std::span<const uint64_t> keys, std::span<int64_t> found) const;
+  std::vector<KeySlot> entries_of(int64_t bucket) const;
+  InsertedKey insert(uint64_t key);
+
+  float count_at(const std::byte* row, int64_t step) const;
+  void touch(std::byte* row, int64_t step, int64_t occurrences) const;
+
+  template <typename Body>
+  void for_each_chunk(std::span<const int64_t> wanted, int64_t bytes, const Body& body) const;
+  void initialise(std::span<const KeySlot> fresh) const;
+  template <typename T>
+  void initialise_row(uint64_t key, std::byte* row) const;
+  template <typename T>
+  void update(const RowUpdate& update) const;
+
+  TableSpec spec;
+  BucketRange range;
+  CounterRandom random;
+  KeyPlacement placement;
+  RowLayout layout;
+  Slots slots;
+  RowBlocks blocks;
+};
+
+void RowStore::Impl::find(std::span<const uint64_t> keys, std::span<int64_t> found) const {
+  placement.check_keys(keys);
+  std::visit([&](const auto& map) { map.find(keys, found); }, slots);
+}
+
+std::vector<KeySlot> RowStore::Impl::entries_of(int64_t bucket) const {
+  RONDO_CHECK(bucket >= range.first && bucket < range.last, "bucket ", bucket, " of table ", spec.name);
+  return std::visit([&](const auto& map) { return map.entries_of(bucket); }, slots);
+}
+
+InsertedKey RowStore::Impl::insert(uint64_t key) {
+  const InsertedKey inserted = std::visit([&](auto& map) { return map.insert(key); }, slots);
+  if (inserted.fresh) blocks.allocate(inserted.slot);
+  return inserted;
+}
+
+/// The count after `step`, had nothing occurred since the row's version.
+float RowStore::Impl::count_at(const std::byte* row, int64_t step) const {
+  const auto count = load_as<float>(row + layout.count_offset);
+  if (count == 0.0F) return count;
+  const int64_t elapsed = std::max<int64_t>(0, step - load_as<int64_t>(row + layout.version_offset));
+  return static_cast<float>(count * power(1.0 - spec.count_decay, elapsed));
+}
+
+void RowStore::Impl::touch(std::byte* row, int64_t step, int64_t occurrences) const {
+  const double gained = spec.count_decay * static_cast<double>(occurrences);
+  store_as(row + layout.count_offset, static_cast<float>(count_at(row, step) + gained));
+  store_as(row + layout.version_offset, step);
+}
+
+/// Calls body(first, count, rows) for runs of `wanted`, in parallel, while the first `bytes` of the next run's rows are
+/// fetched. rows[i] is null for slot -1.
+template <typename Body>
+void RowStore::Impl::for_each_chunk(std::span<const int64_t> wanted, int64_t bytes, const Body& body) const {
+  parallel_for(static_cast<int64_t>(wanted.size()), kRowGrain, [&](int64_t begin, int64_t end) {
+    std::byte* rows[2][kChunk];
+    const auto fetch = [&](int64_t first, std::byte** chunk) {
+      for (int64_t i = first; i < std::min(end, first + kChunk); ++i) {
+        std::byte* const row = wanted[i] < 0 ? nullptr : blocks.row(wanted[i]);
+        chunk[i - first] = row;
+        for (int64_t at = 0; row != nullptr && at < bytes; at += kCacheLineBytes) __builtin_prefetch(row + at);
+      }
+    };
+    fetch(begin, rows[0]);
+    for (int64_t first = begin, turn = 0; first < end; first += kChunk, turn ^= 1) {
+      fetch(first + kChunk, rows[turn ^ 1]);
+      body(first, std::min(kChunk, end - first), rows[turn]);
+    }
+  });
+}
+
+template <typename T>
+void RowStore::Impl::initialise_row(uint64_t key, std::byte* row) const {
+  T* const values = reinterpret_cast<T*>(row);
+  const uint64_t sequence = random.sequence(key);
+  for (int64_t c = 0; c < spec.dim; ++c) {
+    const double unit = CounterRandom::to_unit(CounterRandom::bits_at(sequence, static_cast<uint64_t>(c)));
+    values[c] = static_cast<T>(spec.initial_scale * (2.0 * unit - 1.0));
+  }
+  std::fill_n(values + spec.dim, layout.state_width, T{0});
+  store_as(row + layout.count_offset, 0.0F);
+  store_as(row + layout.version_offset, int64_t{0});
+}
+
+void RowStore::Impl::initialise(std::span<const KeySlot> fresh) const {
+  parallel_for(static_cast<int64_t>(fresh.size()), kRowGrain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      std::byte* const row = blocks.row(fresh[i].slot);
+      spec.row_type == RowType::kFloat64 ? initialise_row<double>(fresh[i].key, row)
+                                         : initialise_row<float>(fresh[i].key, row);
+    }
+  });
+}
+
+template <typename T>
+void RowStore::Impl::update(const RowUpdate& update) const {
+  const auto step = make_row_step<T>(spec.optimizer, update.step, update.learning_rate_factor);
+  const T* const gradients = update.gradients.const_data_ptr<T>();
+  for_each_chunk(update.slots, layout.record_bytes, [&](int64_t first, int64_t count, std::byte* const* rows) {
+    T* values[kChunk];
+    const T* gradient[kChunk];
+    for (int64_t i = 0; i < count; ++i) {
+      values[i] = reinterpret_cast<T*>(rows[i]);
+      gradient[i] = gradients + (first + i) * spec.dim;
+    }
+    update_rows(step, values, gradient, count, spec.dim);
+    for (int64_t i = 0; i < count; ++i) touch(rows[i], update.step, update.occurrences[first + i]);
+  });
+}
+
+RowStore::RowStore(const TableSpec& spec, BucketRange range, uint64_t seed)
+    : impl_(std::make_unique<Impl>(spec, range, seed)) {}
+RowStore::~RowStore() = default;
+RowStore::RowStore(RowStore&&) noexcept = default;
+
+const TableSpec& RowStore::spec() const { return impl_->spec; }
+BucketRange RowStore::range() const { return impl_->range; }
+
+int64_t RowStore::rows() const {
+  return std::visit([](const auto& map) { return map.size(); }, impl_->slots);
+}
+
+int64_t RowStore::memory_bytes() const {
+  return impl_->blocks.memory_bytes() + std::visit([](const auto& map) { return map.memory_bytes(); }, impl_->slots);
+}
+
+void RowStore::find(std::span<const uint64_t> keys, std::span<int64_t> slots) const { impl_->find(keys, slots); }
+
+void RowStore::find_or_create(std::span<const uint64_t> keys, std::span<int64_t> slots) {
+  impl_->find(keys, slots);
+  std::vector<KeySlot> fresh;
+  for (size_t i = 0; i < keys.size(); ++i) {
+    if (slots[i] >= 0) continue;
+    const InsertedKey inserted = impl_->insert(keys[i]);
+    slots[i] = inserted.slot;
+    if (inserted.fresh) fresh.push_back({keys[i], inserted.slot});
+  }
+  impl_->initialise(fresh);
+}
+
+void RowStore::gather(std::span<const int64_t> slots, at::Tensor& values) const {
+  check_matrix(values, static_cast<int64_t>(slots.size()), impl_->spec.dim, impl_->type());
+  const int64_t bytes = impl_->layout.values_bytes;
+  auto* const to = static_cast<std::byte*>(values.data_ptr());
+  impl_->for_each_chunk(slots, bytes, [&](int64_t first, int64_t count, std::byte* const* rows) {
+    for (int64_t i = 0; i < count; ++i) {
+      std::byte* const target = to + (first + i) * bytes;
+      rows[i] == nullptr ? std::memset(target, 0, static_cast<size_t>(bytes))
+                         : std::memcpy(target, rows[i], static_cast<size_t>(bytes));
+    }
+  });
+}
+
+void RowStore::statistics(std::span<const int64_t> slots, int64_t step, std::span<float> counts,
+                          std::span<uint8_t> trained) const {
+  RONDO_CHECK_EQ(slots.size(), counts.size());
+  RONDO_CHECK_EQ(slots.size(), trained.size());
+  parallel_for(static_cast<int64_t>(slots.size()), kRowGrain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const std::byte* const row = slots[i] < 0 ? nullptr : impl_->blocks.row(slots[i]);
+      counts[i] = row == nullptr ? 0.0F : impl_->count_at(row, step - 1);
+      trained[i] = row != nullptr && load_as<int64_t>(row + impl_->layout.version_offset) > 0;
+    }
+  });
+}
+
+void RowStore::update(const RowUpdate& update) {
+  RONDO_CHECK(impl_->spec.optimizer.kind != RowOptimizerKind::kNone, "table ", impl_->spec.name);
+  RONDO_CHECK_GE(update.step, 1);
+  RONDO_CHECK_EQ(update.occurrences.size(), update.slots.size());
+  check_matrix(update.gradients, static_cast<int64_t>(update.slots.size()), impl_->spec.dim, impl_->type());
+  impl_->spec.row_type == RowType::kFloat64 ? impl_->update<double>(update) : impl_->update<float>(update);
+}
+
+void RowStore::assign(std::span<const int64_t> slots, const at::Tensor& values, int64_t step) {
+  RONDO_CHECK_GE(step, 1);
+  check_matrix(values, static_cast<int64_t>(slots.size()), impl_->spec.dim, impl_->type());
+  const int64_t bytes = impl_->layout.values_bytes;
+  const auto* const from = static_cast<const std::byte*>(values.const_data_ptr());
+  impl_->for_each_chunk(slots, bytes, [&](int64_t first, int64_t count, std::byte* const* rows) {
+    for (int64_t i = 0; i < count; ++i) {
+      std::memcpy(rows[i], from + (first + i) * bytes, static_cast<size_t>(bytes));
+      impl_->touch(rows[i], step, 0);
+    }
+  });
+}
+
+BucketRows RowStore::export_bucket(int64_t bucket) const {
+  const std::vector<KeySlot> entries = impl_->entries_of(bucket);
+  const RowLayout& layout = impl_->layout;
+  const auto count = static_cast<int64_t>(entries.size());
+  BucketRows rows{.keys = {},
+                  .values = at::empty({count, impl_->spec.dim}, impl_->type()),
+                  .state = at::empty({count, layout.state_width}, impl_->type()),
+                  .counts = {},
+                  .versions = {}};
+  auto* values = static_cast<std::byte*>(rows.values.data_ptr());
+  auto* state = static_cast<std::byte*>(rows.state.data_ptr());
+  for (const KeySlot& entry : entries) {
+    const std::byte* const row = impl_->blocks.row(entry.slot);
+    rows.keys.push_back(entry.key);
+    values = std::copy_n(row, layout.values_bytes, values);
+    state = std::copy_n(row + layout.values_bytes, layout.count_offset - layout.values_bytes, state);
+    rows.counts.push_back(load_as<float>(row + layout.count_offset));
+    rows.versions.push_back(load_as<int64_t>(row + layout.version_offset));
+  }
+  return rows;
+}
+
+void RowStore::import_bucket(int64_t bucket, const BucketRows& rows) {
+  RONDO_CHECK(impl_->entries_of(bucket).empty(), "bucket ", bucket, " of table ", impl_->spec.name, " has rows");
+  const RowLayout& layout = impl_->layout;
+  const auto count = static_cast<int64_t>(rows.keys.size());
+  check_matrix(rows.values, count, impl_->spec.dim, impl_->type());
+  check_matrix(rows.state, count, layout.state_width, impl_->type());
+  RONDO_CHECK_EQ(rows.counts.size(), rows.keys.size());
+  RONDO_CHECK_EQ(rows.versions.size(), rows.keys.size());
+  impl_->placement.check_keys(rows.keys);
+  const auto* values = static_cast<const std::byte*>(rows.values.const_data_ptr());
+  const auto* state = static_cast<const std::byte*>(rows.state.const_data_ptr());
+  const int64_t state_bytes = layout.count_offset - layout.values_bytes;
+  for (size_t i = 0; i < rows.keys.size(); ++i) {
+    RONDO_CHECK_EQ(impl_->placement.bucket(rows.keys[i]), bucket, "key ", rows.keys[i]);
+    const InsertedKey inserted = impl_->insert(rows.keys[i]);
+    RONDO_CHECK(inserted.fresh, "key ", rows.keys[i], " twice in bucket ", bucket);
+    std::byte* const row = impl_->blocks.row(inserted.slot);
+    std::copy_n(values + static_cast<int64_t>(i) * layout.values_bytes, layout.values_bytes, row);
+    std::copy_n(state + static_cast<int64_t>(i) * state_bytes, state_bytes, row + layout.values_bytes);
+    store_as(row + layout.count_offset, rows.counts[i]);
+    store_as(row + layout.version_offset, rows.versions[i]);
+  }
+}
+
+}  // namespace rondo

@@ -1,0 +1,340 @@
+#include "sharding/embedding/sharded_embedding.h"
+
+#include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <map>
+#include <string>
+
+#include "sharding/base/hash.h"
+#include "sharding/base/random.h"
+#include "tests/support/rank_test.h"
+#include "tests/support/reference_embedding.h"
+
+namespace rondo {
+namespace {
+
+using testing::RankTest;
+using testing::ReferenceEmbedding;
+
+constexpr uint64_t kSeed = 17;
+constexpr CounterRandom kRandom(3, 0, RandomPurpose::kTest);
+
+/// Every key space x placement x optimizer x row type, with odd widths, few and many buckets.
+std::vector<TableSpec> all_kinds() {
+  std::vector<TableSpec> specs;
+  const std::vector<int64_t> dims{1, 3, 16, 17, 20, 33}, buckets{1, 4, 64, 1024};
+  for (const KeySpace space : {KeySpace::kHashed, KeySpace::kDense}) {
+    for (const Placement placement : {Placement::kRowWise, Placement::kReplicated}) {
+      for (const auto kind : {RowOptimizerKind::kSgd, RowOptimizerKind::kRowWiseAdagrad, RowOptimizerKind::kAdam}) {
+        for (const RowType type : {RowType::kFloat32, RowType::kFloat64}) {
+          const auto i = specs.size();
+          specs.push_back({.name = concat("space", static_cast<int>(space), "_place", static_cast<int>(placement),
+                                          "_opt", static_cast<int>(kind), "_type", static_cast<int>(type)),
+                           .dim = dims[i % dims.size()],
+                           .key_space = space,
+                           .rows = space == KeySpace::kDense ? (i % 4 == 0 ? 2 : 101) : 0,
+                           .buckets = buckets[i % buckets.size()],
+                           .placement = placement,
+                           .row_type = type,
+                           .optimizer = {.kind = kind, .learning_rate = 0.1, .weight_decay = i % 2 == 0 ? 0.01 : 0.0},
+                           .count_decay = 0.1});
+        }
+      }
+    }
+  }
+  return specs;
+}
+
+/// The ids of the global batch of one step: skewed, with duplicates; none at all in step 4.
+std::vector<uint64_t> global_ids(const TableSpec& spec, int64_t step) {
+  std::vector<uint64_t> ids;
+  const uint64_t stream = hash_bytes(spec.name, static_cast<uint64_t>(step));
+  const int64_t n = step == 4 ? 0 : 90 + step;
+  for (int64_t i = 0; i < n; ++i) {
+    const double u = kRandom.uniform(stream, static_cast<uint64_t>(i));
+    const auto place = static_cast<uint64_t>(100.0 * u * u * u);  // 0 most often
+    ids.push_back(spec.key_space == KeySpace::kDense ? place % static_cast<uint64_t>(spec.rows)
+                                                     : mix64(place + 1) * (place == 3 ? 0 : 1));
+  }
+  return ids;
+}
+
+/// The share of one rank: uneven, and the last rank of four or more gets nothing.
+struct Share {
+  size_t first, last;
+};
+Share share_of(size_t n, int rank, int world) {
+  const int busy = world >= 4 ? world - 1 : world;
+  const auto cut = [&](int r) {
+    return n * static_cast<size_t>(r) * static_cast<size_t>(r) / static_cast<size_t>(busy * busy);
+  };
+  return rank >= busy ? Share{n, n} : Share{cut(rank), cut(rank + 1)};
+}
+
+/// Gradient of the id at place i of the global batch; depends on the row so that a wrong one shows.
+double gradient_at(int64_t step, size_t i, int64_t column, double value) {
+  const double unit = kRandom.uniform(static_cast<uint64_t>(step) << 32 | i, static_cast<uint64_t>(column));
+  return 2.0 * unit - 0.7 + 0.3 * value;
+}
+
+/// The first third of a share is counted.
+int64_t counted(Share share) { return static_cast<int64_t>((share.last - share.first) / 3); }
+
+TableIds share_ids(const std::vector<uint64_t>& ids, Share share) {
+  TableIds result{.keys = at::empty({static_cast<int64_t>(share.last - share.first)}, at::kLong),
+                  .counted = counted(share)};
+  std::copy(ids.begin() + static_cast<int64_t>(share.first), ids.begin() + static_cast<int64_t>(share.last),
+            reinterpret_cast<uint64_t*>(result.keys.mutable_data_ptr<int64_t>()));
+  return result;
+}
+
+double tolerance(const TableSpec& spec) { return spec.row_type == RowType::kFloat64 ? 1e-9 : 1e-5; }
+
+/// Largest difference over largest value.
+void expect_near(const std::vector<double>& got, const std::vector<double>& expected, double tolerance,
+                 const std::string& what) {
+  ASSERT_EQ(got.size(), expected.size()) << what;
+  double difference = 0.0, largest = 1e-30;
+  for (size_t i = 0; i < got.size(); ++i) {
+    difference = std::max(difference, std::abs(got[i] - expected[i]));
+    largest = std::max(largest, std::abs(expected[i]));
+  }
+  EXPECT_LE(difference / largest, tolerance) << what;
+}
+
+std::vector<double> as_doubles(const at::Tensor& values) {
+  const at::Tensor wide = values.detach().to(at::kDouble).contiguous();
+  return {wide.const_data_ptr<double>(), wide.const_data_ptr<double>() + wide.numel()};
+}
+
+/// Checks what came back for one table and sets the gradient of its leaf.
+void check_and_differentiate(const TableSpec& spec, ReferenceEmbedding& reference, const TableIds& asked,
+                             const RoutedTable& routed, TableRows& rows, int64_t step, size_t first) {
+  const int64_t n = asked.keys.size(0);
+  const std::vector<double> values = as_doubles(rows.values), counts = as_doubles(rows.counts);
+  const auto* const keys = reinterpret_cast<const uint64_t*>(asked.keys.const_data_ptr<int64_t>());
+  const int64_t* const positions = routed.positions.const_data_ptr<int64_t>();
+  std::vector<double> expected(values.size()), expected_counts(counts.size());
+  at::Tensor gradient = at::zeros({routed.distinct, spec.dim}, at::kDouble);
+  auto* const g = gradient.mutable_data_ptr<double>();
+  for (int64_t i = 0; i < n; ++i) {
+    const auto& row = reference.row(keys[i]);
+    std::copy(row.values.begin(), row.values.end(), expected.begin() + positions[i] * spec.dim);
+    expected_counts[static_cast<size_t>(positions[i])] = row.count;
+    EXPECT_EQ(rows.trained.const_data_ptr<bool>()[positions[i]], row.version > 0) << spec.name << " step " << step;
+    for (int64_t c = 0; c < spec.dim; ++c) {
+      g[positions[i] * spec.dim + c] +=
+          gradient_at(step, first + static_cast<size_t>(i), c, row.values[static_cast<size_t>(c)]);
+    }
+  }
+  expect_near(values, expected, tolerance(spec), concat("values of ", spec.name, " at step ", step));
+  expect_near(counts, expected_counts, 1e-5, concat("counts of ", spec.name, " at step ", step));
+  rows.values.mutable_grad() = gradient.to(rows.values.scalar_type());
+}
+
+void reference_step(ReferenceEmbedding& reference, const TableSpec& spec, int64_t step, int world, double factor) {
+  const std::vector<uint64_t> ids = global_ids(spec, step);
+  std::map<uint64_t, ReferenceEmbedding::Touch> touched;
+  for (int rank = 0; rank < world; ++rank) {
+    const Share share = share_of(ids.size(), rank, world);
+    for (size_t i = share.first; i < share.last; ++i) {
+      auto& touch = touched[ids[i]];
+      const auto& row = reference.row(ids[i]);
+      touch.gradient.resize(row.values.size());
+      for (size_t c = 0; c < row.values.size(); ++c) {
+        touch.gradient[c] += gradient_at(step, i, static_cast<int64_t>(c), row.values[c]);
+      }
+      touch.occurrences += static_cast<int64_t>(i - share.first) < counted(share) ? 1 : 0;
+    }
+  }
+  reference.step(touched, step, factor);
+}
+
+std::vector<ReferenceEmbedding> train(Communicator& comm, ShardedEmbedding& embedding, int64_t first, int64_t last) {
+  std::vector<ReferenceEmbedding> references;
+  for (int64_t t = 0; t < embedding.tables(); ++t) references.emplace_back(embedding.spec(t), kSeed);
+  for (int64_t step = 1; step <= last; ++step) {
+    const double factor = 1.0 / static_cast<double>(step);
+    if (step >= first) {
+      std::vector<TableIds> ids;
+      std::vector<size_t> starts;
+      for (int64_t t = 0; t < embedding.tables(); ++t) {
+        const auto global = global_ids(embedding.spec(t), step);
+        const Share share = share_of(global.size(), comm.rank(), comm.size());
+        ids.push_back(share_ids(global, share));
+        starts.push_back(share.first);
+      }
+      const RoutedIds routed = embedding.route(ids, LookupMode::kTrain);
+      std::vector<TableRows> rows = embedding.forward(routed, step);
+      for (size_t t = 0; t < rows.size(); ++t) {
+        check_and_differentiate(embedding.spec(static_cast<int64_t>(t)), references[t], ids[t], routed.tables[t],
+                                rows[t], step, starts[t]);
+      }
+      embedding.backward(routed, rows, step, factor);
+    }
+    for (size_t t = 0; t < references.size(); ++t) {
+      reference_step(references[t], embedding.spec(static_cast<int64_t>(t)), step, comm.size(), factor);
+    }
+  }
+  return references;
+}
+
+/// Every row of the reference, and one key that no one has seen, looked up for evaluation by every rank.
+void check_evaluation(ShardedEmbedding& embedding, std::vector<ReferenceEmbedding>& references, int64_t step) {
+  std::vector<TableIds> ids;
+  std::vector<int64_t> before;
+  for (int64_t t = 0; t < embedding.tables(); ++t) {
+    std::vector<uint64_t> keys;
+    for (const auto& [key, row] : references[static_cast<size_t>(t)].rows()) keys.push_back(key);
+    if (embedding.spec(t).key_space == KeySpace::kHashed) keys.push_back(0xabcdef);
+    ids.push_back(share_ids(keys, {0, keys.size()}));
+    before.push_back(embedding.store(t).rows());
+  }
+  const RoutedIds routed = embedding.route(ids, LookupMode::kEvaluate);
+  const std::vector<TableRows> rows = embedding.forward(routed, step);
+  for (int64_t t = 0; t < embedding.tables(); ++t) {
+    const TableSpec& spec = embedding.spec(t);
+    const auto& got = rows[static_cast<size_t>(t)];
+    const int64_t* const positions = routed.tables[static_cast<size_t>(t)].positions.const_data_ptr<int64_t>();
+    std::vector<double> expected(static_cast<size_t>(got.values.numel()));
+    int64_t i = 0;
+    for (const auto& [key, row] : references[static_cast<size_t>(t)].rows()) {
+      std::copy(row.values.begin(), row.values.end(), expected.begin() + positions[i++] * spec.dim);
+    }
+    expect_near(as_doubles(got.values), expected, tolerance(spec), "evaluated " + spec.name);
+    EXPECT_FALSE(got.values.requires_grad());
+    EXPECT_EQ(embedding.store(t).rows(), before[static_cast<size_t>(t)]) << "evaluation made rows in " << spec.name;
+    if (spec.key_space != KeySpace::kHashed) continue;
+    EXPECT_FALSE(got.trained.const_data_ptr<bool>()[positions[i]]);
+    EXPECT_EQ(got.counts.const_data_ptr<float>()[positions[i]], 0.0F);
+  }
+}
+
+class ShardedEmbeddingTest : public RankTest {};
+
+TEST_P(ShardedEmbeddingTest, FollowsTheReferenceForEveryKindOfTable) {
+  on_each_rank([](Communicator& comm) {
+    ShardedEmbedding embedding(all_kinds(), kSeed, comm);
+    auto references = train(comm, embedding, 1, 8);
+    check_evaluation(embedding, references, 9);
+    for (int64_t t = 0; t < embedding.tables(); ++t) {
+      const auto expected = static_cast<int64_t>(references[static_cast<size_t>(t)].rows().size());
+      const int64_t mine = embedding.store(t).rows();
+      const bool everywhere = embedding.spec(t).placement == Placement::kReplicated;
+      EXPECT_EQ(everywhere ? mine : sum_of(comm, mine, "rows"), expected) << embedding.spec(t).name;
+    }
+  });
+}
+
+TEST_P(ShardedEmbeddingTest, ReplicasStayBitEqual) {
+  on_each_rank([](Communicator& comm) {
+    ShardedEmbedding embedding(all_kinds(), kSeed, comm);
+    train(comm, embedding, 1, 5);
+    for (int64_t t = 0; t < embedding.tables(); ++t) {
+      if (embedding.spec(t).placement != Placement::kReplicated) continue;
+      uint64_t digest = 0;
+      for (int64_t bucket = 0; bucket < embedding.spec(t).buckets; ++bucket) {
+        const BucketRows rows = embedding.store(t).export_bucket(bucket);
+        const auto bytes = [](const at::Tensor& tensor) {
+          return std::string_view(static_cast<const char*>(tensor.const_data_ptr()), tensor.nbytes());
+        };
+        digest = hash_bytes(bytes(rows.values), hash_bytes(bytes(rows.state), digest + rows.keys.size()));
+      }
+      const auto first = broadcast_value(comm, static_cast<int64_t>(digest), "digest");
+      EXPECT_EQ(static_cast<int64_t>(digest), first) << embedding.spec(t).name;
+    }
+  });
+}
+
+TEST_P(ShardedEmbeddingTest, UndefinedGradientIsZero) {
+  on_each_rank([](Communicator& comm) {
+    ShardedEmbedding embedding({{.name = "item", .dim = 5, .buckets = 8}}, kSeed, comm);
+    const std::vector<uint64_t> keys{7, 8, 9, 7};
+    const std::vector<TableIds> ids{share_ids(keys, {0, keys.size()})};
+    const RoutedIds routed = embedding.route(ids, LookupMode::kTrain);
+    const auto rows = embedding.forward(routed, 1);
+    EXPECT_TRUE(rows[0].values.requires_grad() && rows[0].values.is_leaf());
+    embedding.backward(routed, rows, 1, 1.0);
+    const auto after = embedding.forward(embedding.route(ids, LookupMode::kEvaluate), 2);
+    EXPECT_EQ(as_doubles(after[0].values), as_doubles(rows[0].values));
+    EXPECT_TRUE(after[0].trained.const_data_ptr<bool>()[0]);
+  });
+}
+
+TEST_P(ShardedEmbeddingTest, AssignedTablesTakeNoGradient) {
+  on_each_rank([](Communicator& comm) {
+    const TableSpec vectors{
+        .name = "text", .dim = 4, .buckets = 16, .optimizer = {.kind = RowOptimizerKind::kNone}, .initial_scale = 0.0};
+    ShardedEmbedding embedding({vectors, {.name = "item", .dim = 2, .buckets = 16}}, kSeed, comm);
+    const std::vector<uint64_t> keys{1, 2, 3, 4, 5};
+    for (const uint64_t key : keys) {
+      if (embedding.owner(0, key) != comm.rank()) continue;
+      int64_t slot = -1;
+      embedding.store(0).find_or_create({&key, 1}, {&slot, 1});
+      embedding.store(0).assign({&slot, 1}, at::empty({1, 4}).fill_(static_cast<double>(key)), 1);
+    }
+    const std::vector<TableIds> ids{share_ids(keys, {0, keys.size()}), share_ids(keys, {0, keys.size()})};
+    const RoutedIds routed = embedding.route(ids, LookupMode::kTrain);
+    const auto rows = embedding.forward(routed, 1);
+    EXPECT_FALSE(rows[0].values.requires_grad());
+    embedding.backward(routed, rows, 1, 1.0);
+    const auto after = embedding.forward(embedding.route(ids, LookupMode::kEvaluate), 2);
+    for (size_t i = 0; i < keys.size(); ++i) {
+      const int64_t row = routed.tables[0].positions.const_data_ptr<int64_t>()[i];
+      EXPECT_EQ(after[0].values.const_data_ptr<float>()[row * 4 + 3], static_cast<float>(keys[i]));
+      EXPECT_TRUE(after[0].trained.const_data_ptr<bool>()[row]);
+    }
+  });
+}
+
+TEST_P(ShardedEmbeddingTest, CountsTheBytesItSends) {
+  on_each_rank([](Communicator& comm) {
+    ShardedEmbedding embedding({{.name = "item", .dim = 8}}, kSeed, comm);
+    std::vector<uint64_t> keys(100);
+    for (size_t i = 0; i < keys.size(); ++i) keys[i] = i;
+    const std::vector<TableIds> ids{share_ids(keys, {0, keys.size()})};
+    const RoutedIds routed = embedding.route(ids, LookupMode::kTrain);
+    const auto rows = embedding.forward(routed, 1);
+    embedding.backward(routed, rows, 1, 1.0);
+    const RoutedTable& table = routed.tables[0];
+    int64_t asked = 0, answered = 0;
+    for (int r = 0; r < comm.size(); ++r) {
+      if (r == comm.rank()) continue;
+      asked += table.send_rows[static_cast<size_t>(r)];
+      answered += table.receive_rows[static_cast<size_t>(r)];
+    }
+    const auto traffic = embedding.traffic();
+    EXPECT_EQ(traffic.row_bytes, answered * (8 + 1) * 4);
+    EXPECT_EQ(traffic.gradient_bytes, asked * 8 * 4);
+    EXPECT_GE(traffic.id_bytes, asked * 12);
+    EXPECT_LE(traffic.id_bytes, asked * 12 + comm.size() * 4);
+  });
+}
+
+RONDO_INSTANTIATE_RANK_TEST(ShardedEmbeddingTest);
+
+TEST(ShardedEmbeddingErrors, NamesTheKeyOutsideADenseTable) {
+  run_ranks(1, testing::test_options(), [](Communicator& comm) {
+    ShardedEmbedding embedding({{.name = "brand", .dim = 2, .key_space = KeySpace::kDense, .rows = 10, .buckets = 4}},
+                               kSeed, comm);
+    for (const uint64_t key : {uint64_t{10}, ~uint64_t{0}}) {
+      const std::vector<TableIds> ids{share_ids({3, key}, {0, 2})};
+      try {
+        embedding.route(ids, LookupMode::kEvaluate);
+        ADD_FAILURE() << "key " << key << " was taken";
+      } catch (const DataError& error) {
+        const std::string message = error.what();
+        EXPECT_EQ(error.exit_code(), ExitCode::kBadData);
+        EXPECT_NE(message.find(concat("table \"brand\": key ", static_cast<int64_t>(key))), std::string::npos)
+            << message;
+        EXPECT_NE(message.find("[0, 10)"), std::string::npos) << message;
+      }
+    }
+  });
+}
+
+}  // namespace
+}  // namespace rondo
