@@ -1,13 +1,10 @@
 #include "trainer/nn/layers.h"
 
 #include <ATen/ops/empty.h>
-#include <ATen/ops/linear.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/zeros.h>
 
 namespace rondo {
-
-at::Tensor linear_product(const at::Tensor& x, const at::Tensor& weight) { return at::linear(x, weight); }
 
 Linear::Linear(const std::string& name, int64_t in, int64_t out, const Initializer& start)
     : weight(initial_normal({out, in}, start.standard_deviation, start.seed, name + ".weight", start.dtype)
@@ -18,8 +15,6 @@ void Linear::collect(const std::string& name, ParameterList& list) const {
   list.push_back({name + ".weight", weight, true});
   list.push_back({name + ".bias", bias, false});
 }
-
-at::Tensor Linear::product(const at::Tensor& x) const { return linear_product(x, weight); }
 
 QueryKeyValue::QueryKeyValue(const std::string& name, int64_t width, const Initializer& start)
     : joined_weight(at::empty({3 * width, width}, start.dtype)), joined_bias(at::zeros({3 * width}, start.dtype)) {

@@ -67,7 +67,4 @@ struct EmbeddingTable {
   void collect(const std::string& name, ParameterList& list) const;
 };
 
-/// x W^T: the one place where dense products are made. x [rows, in], weight [out, in].
-at::Tensor linear_product(const at::Tensor& x, const at::Tensor& weight);
-
 }  // namespace rondo

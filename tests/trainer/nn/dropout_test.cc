@@ -55,12 +55,16 @@ TEST(DropoutTest, DropsNothingWhenNotTraining) {
 }
 
 TEST(DropoutTest, KeepsItsDrawsOverReleases) {
-  // The definition in dropout.h, written out for element (1, 6) of width 7 with site 1 and digest 42.
+  // The definition in dropout.h, written out for site 1 and digest 42.
   const CounterRandom random(3, 5, RandomPurpose::kDropout);
-  const uint64_t bits = random.bits(mix64(42) ^ mix64(1), 1 * 2 + 6 / 4);
-  const bool kept = ((bits >> (16 * 2)) & 0xffff) >= 32768;
-  const at::Tensor factors = dropout_factors(DropoutSite(0.5, kTraining, 1), 42, 2, 7, at::kDouble);
-  EXPECT_EQ(factors[1][6].item<double>(), kept ? 2.0 : 0.0);
+  const at::Tensor factors = dropout_factors(DropoutSite(0.5, kTraining, 1), 42, 4, 7, at::kDouble);
+  for (int64_t row = 0; row < 4; ++row) {
+    for (int64_t column = 0; column < 7; ++column) {
+      const uint64_t bits = random.bits(mix64(42) ^ mix64(1), static_cast<uint64_t>(row * 2 + column / 4));
+      const bool kept = ((bits >> (16 * (column % 4))) & 0xffff) >= 32768;
+      EXPECT_EQ(factors[row][column].item<double>(), kept ? 2.0 : 0.0) << row << ", " << column;
+    }
+  }
 }
 
 }  // namespace

@@ -34,11 +34,31 @@ TEST_P(LayersTest, LinearIsAProductAndABias) {
   const at::Tensor x = tensor({130, 5}, "x").requires_grad_(), direction = tensor({130, 3}, "direction");
   const at::Tensor y = layer.forward(x);
   expect_near(y, at::matmul(x, layer.weight.t()) + layer.bias, "output");
-  expect_near(layer.product(x), at::matmul(x, layer.weight.t()), "product");
   (y * direction).sum().backward();
   expect_near(x.grad(), at::matmul(direction, layer.weight), "x");
   expect_near(layer.weight.grad(), at::matmul(direction.t(), x), "weight");
   expect_near(layer.bias.grad(), direction.sum(0), "bias");
+}
+
+TEST_P(LayersTest, AProductLeavesTheBiasToOthers) {
+  const Linear layer("layer", 5, 3, start());
+  const at::Tensor x = tensor({130, 5}, "x").requires_grad_(), direction = tensor({130, 3}, "direction");
+  const at::Tensor y = layer.product(x);
+  expect_near(y, at::matmul(x, layer.weight.t()), "output");
+  (y * direction).sum().backward();
+  expect_near(x.grad(), at::matmul(direction, layer.weight), "x");
+  expect_near(layer.weight.grad(), at::matmul(direction.t(), x), "weight");
+  EXPECT_FALSE(layer.bias.grad().defined());
+}
+
+TEST_P(LayersTest, FrozenWeightsPassTheGradientOn) {
+  const Linear layer("layer", 5, 3, start());
+  at::Tensor(layer.weight).set_requires_grad(false);
+  at::Tensor(layer.bias).set_requires_grad(false);
+  const at::Tensor x = tensor({4, 5}, "x").requires_grad_(), direction = tensor({4, 3}, "direction");
+  ((layer.forward(x) + layer.product(x)) * direction).sum().backward();
+  expect_near(x.grad(), at::matmul(direction, layer.weight) * 2, "x");
+  EXPECT_FALSE(layer.weight.grad().defined());
 }
 
 TEST_P(LayersTest, QueryKeyAndValueAreThreeLayers) {
