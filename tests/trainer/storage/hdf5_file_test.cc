@@ -1,0 +1,192 @@
+#include "trainer/storage/hdf5_file.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <hdf5.h>
+#include <sys/resource.h>
+
+#include <csignal>
+#include <fstream>
+#include <numeric>
+
+#include "sharding/base/error.h"
+#include "trainer/storage/file_system.h"
+
+namespace rondo {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+class Hdf5FileTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    path_ = std::filesystem::path(::testing::TempDir()) /
+            (std::string("hdf5_") + ::testing::UnitTest::GetInstance()->current_test_info()->name() + ".h5");
+    std::filesystem::remove(path_);
+  }
+
+  void write_small() {
+    Hdf5Writer writer(path_);
+    const std::vector<float> values{1, 2, 3, 4, 5, 6};
+    writer.write<float>("item/values", values, {3, 2});
+    writer.close();
+  }
+
+  template <typename Body>
+  std::string storage_error(const Body& body, ExitCode code = ExitCode::kIoOrDeadline) {
+    try {
+      body();
+    } catch (const StorageError& error) {
+      EXPECT_EQ(error.exit_code(), code) << error.what();
+      return error.what();
+    }
+    ADD_FAILURE() << "nothing thrown";
+    return "";
+  }
+
+  std::filesystem::path path_;
+};
+
+TEST_F(Hdf5FileTest, ReadsBackEveryTypeShapeAndAttribute) {
+  Hdf5Writer writer(path_);
+  const std::vector<uint64_t> keys{1, uint64_t{1} << 63};
+  const std::vector<double> wide{0.5, -1, 2, 3};
+  writer.write<uint64_t>("item/keys", keys);
+  writer.write<double>("item/values", wide, {2, 2});
+  writer.write<int64_t>("empty", {}, {0});
+  writer.set_attribute("step", int64_t{7});
+  writer.set_attribute("digest", std::string("abc"));
+  writer.close();
+
+  const Hdf5Reader reader(path_);
+  EXPECT_EQ(reader.read<uint64_t>("item/keys"), keys);
+  EXPECT_EQ(reader.read<double>("item/values"), wide);
+  EXPECT_THAT(reader.shape("item/values"), ElementsAre(2, 2));
+  EXPECT_TRUE(reader.read<int64_t>("empty").empty());
+  EXPECT_EQ(reader.type("item/keys"), Hdf5Type::kUint64);
+  EXPECT_EQ(reader.attribute_int("step"), 7);
+  EXPECT_EQ(reader.attribute_text("digest"), "abc");
+  EXPECT_THAT(reader.datasets(), ElementsAre("empty", "item/keys", "item/values"));
+  EXPECT_TRUE(reader.has("item/keys"));
+  EXPECT_FALSE(reader.has("item/none"));
+  EXPECT_FALSE(reader.has("none/at/all"));
+}
+
+TEST_F(Hdf5FileTest, AppendsAndReadsRanges) {
+  Hdf5Writer writer(path_);
+  std::vector<int32_t> all(200'000);
+  std::iota(all.begin(), all.end(), 0);
+  const std::span<const int32_t> view(all);
+  writer.append<int32_t>("events/item", view.first(3));
+  writer.append<int32_t>("events/item", view.subspan(3, 0));
+  writer.append<int32_t>("events/item", view.subspan(3));
+  writer.append<int32_t>("pairs", view.first(10), 2);
+  writer.append<int32_t>("pairs", view.subspan(10, 4), 2);
+  writer.close();
+
+  const Hdf5Reader reader(path_);
+  EXPECT_EQ(reader.read<int32_t>("events/item"), all);
+  EXPECT_THAT(reader.shape("pairs"), ElementsAre(7, 2));
+  std::vector<int32_t> rows(4);
+  reader.read_rows<int32_t>("pairs", 4, 2, rows);
+  EXPECT_THAT(rows, ElementsAre(8, 9, 10, 11));
+}
+
+TEST_F(Hdf5FileTest, ReplacesNothing) {
+  write_small();
+  EXPECT_THAT(storage_error([&] { Hdf5Writer again(path_); }, ExitCode::kCannotCreate), HasSubstr(path_.string()));
+}
+
+TEST_F(Hdf5FileTest, AWrongTypeOrNameIsAnError) {
+  write_small();
+  const Hdf5Reader reader(path_);
+  EXPECT_THAT(storage_error([&] { reader.read<double>("item/values"); }), HasSubstr("another type"));
+  EXPECT_THAT(storage_error([&] { reader.read<float>("item/value"); }), HasSubstr("find item/value"));
+}
+
+TEST_F(Hdf5FileTest, TruncatedFilesAndStrangersAreRefused) {
+  write_small();
+  std::filesystem::resize_file(path_, std::filesystem::file_size(path_) - 1);
+  EXPECT_THAT(storage_error([&] { Hdf5Reader reader(path_); }), HasSubstr("cannot open the file"));
+  std::ofstream(path_, std::ios::trunc) << "not HDF5";
+  EXPECT_THAT(storage_error([&] { Hdf5Reader reader(path_); }), HasSubstr("cannot open the file"));
+  EXPECT_THROW(Hdf5Reader("no/such.h5"), DataError);
+}
+
+TEST_F(Hdf5FileTest, AFullDiskIsReportedByTheWriteOrTheClose) {
+  // A limit on the file size stands for the full disk: the system refuses the write in the same way.
+  struct rlimit before = {};
+  getrlimit(RLIMIT_FSIZE, &before);
+  const auto ignored = std::signal(SIGXFSZ, SIG_IGN);
+  const struct rlimit small = {1 << 20, before.rlim_max};
+  setrlimit(RLIMIT_FSIZE, &small);
+  const std::vector<double> large(1 << 20, 1.0);
+  const std::string message = storage_error([&] {
+    Hdf5Writer writer(path_);
+    writer.write<double>("large", large);
+    writer.close();
+  });
+  setrlimit(RLIMIT_FSIZE, &before);
+  std::signal(SIGXFSZ, ignored);
+  EXPECT_THAT(message, HasSubstr(path_.string()));
+}
+
+/// A file made with the library itself: what a hostile one may hold.
+class HostileHdf5Test : public Hdf5FileTest {
+ protected:
+  void SetUp() override {
+    Hdf5FileTest::SetUp();
+    write_small();
+    file_ = H5Fopen(path_.c_str(), H5F_ACC_RDWR, H5P_DEFAULT);
+    ASSERT_GE(file_, 0);
+  }
+
+  void make_dataset(const char* name, hsize_t elements, hid_t creation) {
+    const hid_t space = H5Screate_simple(1, &elements, nullptr);
+    const hid_t dataset = H5Dcreate2(file_, name, H5T_NATIVE_FLOAT, space, H5P_DEFAULT, creation, H5P_DEFAULT);
+    ASSERT_GE(dataset, 0);
+    H5Dclose(dataset);
+    H5Sclose(space);
+  }
+
+  std::string error_of_reading(const std::string& name) {
+    H5Fclose(file_);
+    return storage_error([&] { Hdf5Reader(path_).read<float>(name); });
+  }
+
+  hid_t file_ = -1;
+};
+
+TEST_F(HostileHdf5Test, ADatasetLargerThanItsFileIsRefusedWithoutAllocating) {
+  make_dataset("huge", hsize_t{1} << 45, H5P_DEFAULT);
+  EXPECT_THAT(error_of_reading("huge"), HasSubstr("declares more than"));
+}
+
+TEST_F(HostileHdf5Test, ExternalStorageIsRefused) {
+  const hid_t creation = H5Pcreate(H5P_DATASET_CREATE);
+  H5Pset_external(creation, "/etc/hostname", 0, 4);
+  make_dataset("outside", 1, creation);
+  H5Pclose(creation);
+  EXPECT_THAT(error_of_reading("outside"), HasSubstr("external storage"));
+}
+
+TEST_F(HostileHdf5Test, LinksAreRefused) {
+  H5Lcreate_soft("/item/values", file_, "soft", H5P_DEFAULT, H5P_DEFAULT);
+  H5Lcreate_external("other.h5", "/x", file_, "external", H5P_DEFAULT, H5P_DEFAULT);
+  EXPECT_THAT(error_of_reading("soft"), HasSubstr("a link to elsewhere"));
+  EXPECT_THAT(storage_error([&] { Hdf5Reader(path_).read<float>("external"); }), HasSubstr("a link to elsewhere"));
+}
+
+TEST_F(HostileHdf5Test, FiltersAreRefused) {
+  const hid_t creation = H5Pcreate(H5P_DATASET_CREATE);
+  const hsize_t chunk = 4;
+  H5Pset_chunk(creation, 1, &chunk);
+  H5Pset_fletcher32(creation);
+  make_dataset("filtered", 8, creation);
+  H5Pclose(creation);
+  EXPECT_THAT(error_of_reading("filtered"), HasSubstr("a filter"));
+}
+
+}  // namespace
+}  // namespace rondo

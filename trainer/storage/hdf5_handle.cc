@@ -1,0 +1,60 @@
+#include "trainer/storage/hdf5_handle.h"
+
+#include "sharding/base/check.h"
+
+namespace rondo::hdf5 {
+namespace {
+
+herr_t append_frame(unsigned, const H5E_error2_t* error, void* text) {
+  auto& out = *static_cast<std::string*>(text);
+  if (error->desc != nullptr) out += (out.empty() ? "" : "; ") + std::string(error->desc);
+  return 0;
+}
+
+constexpr Hdf5Type kTypes[] = {Hdf5Type::kUint8,  Hdf5Type::kUint16,  Hdf5Type::kInt32,  Hdf5Type::kInt64,
+                               Hdf5Type::kUint64, Hdf5Type::kFloat32, Hdf5Type::kFloat64};
+
+}  // namespace
+
+hid_t check(hid_t status, const std::filesystem::path& file, const std::string& what) {
+  if (status >= 0) return status;
+  std::string text;
+  H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, append_frame, &text);
+  H5Eclear2(H5E_DEFAULT);
+  throw StorageError(concat(file.string(), ": cannot ", what, text.empty() ? "" : ": ", text));
+}
+
+void prepare_library() {
+  H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
+  H5PLset_loading_state(0);
+}
+
+hid_t native_type(Hdf5Type type) {
+  switch (type) {
+    case Hdf5Type::kUint8:
+      return H5T_NATIVE_UINT8;
+    case Hdf5Type::kUint16:
+      return H5T_NATIVE_UINT16;
+    case Hdf5Type::kInt32:
+      return H5T_NATIVE_INT32;
+    case Hdf5Type::kInt64:
+      return H5T_NATIVE_INT64;
+    case Hdf5Type::kUint64:
+      return H5T_NATIVE_UINT64;
+    case Hdf5Type::kFloat32:
+      return H5T_NATIVE_FLOAT;
+    case Hdf5Type::kFloat64:
+      return H5T_NATIVE_DOUBLE;
+  }
+  return -1;
+}
+
+Hdf5Type our_type(const Handle& dataset, const std::filesystem::path& file, const std::string& name) {
+  const Handle type(check(H5Dget_type(dataset.get()), file, "read the type of " + name), H5Tclose);
+  for (const Hdf5Type candidate : kTypes) {
+    if (H5Tequal(type.get(), native_type(candidate)) > 0) return candidate;
+  }
+  throw StorageError(concat(file.string(), ": dataset ", name, " has a type that Rondo does not write"));
+}
+
+}  // namespace rondo::hdf5

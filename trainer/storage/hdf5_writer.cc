@@ -1,0 +1,136 @@
+#include <hdf5.h>
+
+#include <map>
+
+#include "sharding/base/check.h"
+#include "trainer/storage/file_system.h"
+#include "trainer/storage/hdf5_file.h"
+#include "trainer/storage/hdf5_handle.h"
+
+namespace rondo {
+
+using hdf5::check;
+using hdf5::Handle;
+
+namespace {
+
+/// Rows of a growing dataset are stored in chunks of about this size.
+constexpr int64_t kChunkBytes = 1 << 18;
+
+}  // namespace
+
+struct Hdf5Writer::Impl {
+  std::filesystem::path path;
+  Handle file;
+  std::map<std::string, Handle> growing;  // datasets of `append`
+
+  Handle create(const std::string& name, Hdf5Type type, const Handle& space, hid_t creation) const {
+    const Handle links(H5Pcreate(H5P_LINK_CREATE), H5Pclose);
+    check(H5Pset_create_intermediate_group(links.get(), 1), path, "prepare " + name);
+    return {check(H5Dcreate2(file.get(), name.c_str(), hdf5::native_type(type), space.get(), links.get(), creation,
+                             H5P_DEFAULT),
+                  path, "create dataset " + name),
+            H5Dclose};
+  }
+
+  Handle& growing_dataset(const std::string& name, Hdf5Type type, int64_t width) {
+    if (const auto found = growing.find(name); found != growing.end()) return found->second;
+    const int rank = width > 0 ? 2 : 1;
+    const hsize_t columns = static_cast<hsize_t>(width);
+    const hsize_t now[2] = {0, columns}, most[2] = {H5S_UNLIMITED, columns};
+    const Handle space(check(H5Screate_simple(rank, now, most), path, "shape " + name), H5Sclose);
+    const Handle creation(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
+    const int64_t row_bytes = std::max<int64_t>(width, 1) * static_cast<int64_t>(H5Tget_size(hdf5::native_type(type)));
+    const hsize_t chunk[2] = {static_cast<hsize_t>(std::max<int64_t>(kChunkBytes / row_bytes, 1)), columns};
+    check(H5Pset_chunk(creation.get(), rank, chunk), path, "chunk " + name);
+    return growing.emplace(name, create(name, type, space, creation.get())).first->second;
+  }
+};
+
+Hdf5Writer::Hdf5Writer(const std::filesystem::path& path) : impl_(std::make_unique<Impl>()) {
+  hdf5::prepare_library();
+  impl_->path = path;
+  const Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
+  check(H5Pset_libver_bounds(access.get(), H5F_LIBVER_LATEST, H5F_LIBVER_LATEST), path, "choose the format");
+  const hid_t file = H5Fcreate(path.c_str(), H5F_ACC_EXCL, H5P_DEFAULT, access.get());
+  if (file < 0) {
+    try {
+      check(file, path, "create the file");
+    } catch (const StorageError& error) {
+      throw StorageError(error.what(), ExitCode::kCannotCreate);
+    }
+  }
+  impl_->file = Handle(file, H5Fclose);
+}
+
+Hdf5Writer::~Hdf5Writer() = default;
+Hdf5Writer::Hdf5Writer(Hdf5Writer&&) noexcept = default;
+
+void Hdf5Writer::write_raw(const std::string& name, Hdf5Type type, const void* values, int64_t count,
+                           const std::vector<int64_t>& shape) {
+  std::vector<hsize_t> extent(shape.begin(), shape.end());
+  int64_t product = 1;
+  for (const int64_t size : shape) product *= size;
+  RONDO_CHECK_EQ(count, product, "elements of ", name);
+  const auto rank = static_cast<int>(extent.size());
+  const Handle space(check(H5Screate_simple(rank, extent.data(), nullptr), impl_->path, "shape " + name), H5Sclose);
+  Handle dataset = impl_->create(name, type, space, H5P_DEFAULT);
+  if (count > 0) {
+    check(H5Dwrite(dataset.get(), hdf5::native_type(type), H5S_ALL, H5S_ALL, H5P_DEFAULT, values), impl_->path,
+          "write dataset " + name);
+  }
+  check(dataset.close() ? 0 : -1, impl_->path, "close dataset " + name);
+}
+
+void Hdf5Writer::append_raw(const std::string& name, Hdf5Type type, const void* values, int64_t count, int64_t width) {
+  const Handle& dataset = impl_->growing_dataset(name, type, width);
+  const int64_t columns = std::max<int64_t>(width, 1);
+  RONDO_CHECK_EQ(count % columns, 0, "elements of ", name);
+  const auto rows = static_cast<hsize_t>(count / columns);
+  if (rows == 0) return;
+  hsize_t extent[2] = {};
+  const Handle before(check(H5Dget_space(dataset.get()), impl_->path, "read the shape of " + name), H5Sclose);
+  check(H5Sget_simple_extent_dims(before.get(), extent, nullptr), impl_->path, "read the shape of " + name);
+  const hsize_t start[2] = {extent[0], 0}, block[2] = {rows, static_cast<hsize_t>(width)};
+  extent[0] += rows;
+  check(H5Dset_extent(dataset.get(), extent), impl_->path, "grow dataset " + name);
+  const Handle target(check(H5Dget_space(dataset.get()), impl_->path, "read the shape of " + name), H5Sclose);
+  check(H5Sselect_hyperslab(target.get(), H5S_SELECT_SET, start, nullptr, block, nullptr), impl_->path,
+        "select rows of " + name);
+  const Handle source(check(H5Screate_simple(width > 0 ? 2 : 1, block, nullptr), impl_->path, "shape " + name),
+                      H5Sclose);
+  check(H5Dwrite(dataset.get(), hdf5::native_type(type), source.get(), target.get(), H5P_DEFAULT, values), impl_->path,
+        "write dataset " + name);
+}
+
+void Hdf5Writer::set_attribute(const std::string& name, int64_t value) {
+  const Handle space(H5Screate(H5S_SCALAR), H5Sclose);
+  const Handle attribute(
+      check(H5Acreate2(impl_->file.get(), name.c_str(), H5T_NATIVE_INT64, space.get(), H5P_DEFAULT, H5P_DEFAULT),
+            impl_->path, "create attribute " + name),
+      H5Aclose);
+  check(H5Awrite(attribute.get(), H5T_NATIVE_INT64, &value), impl_->path, "write attribute " + name);
+}
+
+void Hdf5Writer::set_attribute(const std::string& name, const std::string& value) {
+  const Handle space(H5Screate(H5S_SCALAR), H5Sclose);
+  const Handle type(H5Tcopy(H5T_C_S1), H5Tclose);
+  check(H5Tset_size(type.get(), std::max<size_t>(value.size(), 1)), impl_->path, "size attribute " + name);
+  const Handle attribute(
+      check(H5Acreate2(impl_->file.get(), name.c_str(), type.get(), space.get(), H5P_DEFAULT, H5P_DEFAULT), impl_->path,
+            "create attribute " + name),
+      H5Aclose);
+  check(H5Awrite(attribute.get(), type.get(), value.c_str()), impl_->path, "write attribute " + name);
+}
+
+void Hdf5Writer::close() {
+  for (auto& [name, dataset] : impl_->growing) {
+    check(dataset.close() ? 0 : -1, impl_->path, "close dataset " + name);
+  }
+  impl_->growing.clear();
+  check(impl_->file.close() ? 0 : -1, impl_->path, "close the file");
+  // The library itself never syncs (reliability_ops 2.2).
+  make_posix_file_system()->sync(impl_->path);
+}
+
+}  // namespace rondo
