@@ -21,7 +21,9 @@ TEST(Utf8, EveryCodePointComesBack) {
     ASSERT_EQ(decode_utf8(bytes, length, back), surrogate ? 0 : length) << static_cast<uint32_t>(c);
     if (!surrogate) {
       ASSERT_EQ(back, c);
-      if (length > 1) ASSERT_EQ(decode_utf8(bytes, length - 1, back), 0) << static_cast<uint32_t>(c) << " cut short";
+      if (length > 1) {
+        ASSERT_EQ(decode_utf8(bytes, length - 1, back), 0) << static_cast<uint32_t>(c) << " cut short";
+      }
     }
   }
 }
