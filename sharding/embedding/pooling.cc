@@ -3,7 +3,9 @@
 #include <ATen/ops/empty.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include <algorithm>
 #include <numeric>
+#include <optional>
 #include <vector>
 
 #include "sharding/base/check.h"
@@ -135,9 +137,9 @@ at::Tensor weight_gradient(const at::Tensor& pooled_gradient, const at::Tensor& 
 class PoolRows : public torch::autograd::Function<PoolRows> {
  public:
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& rows, const at::Tensor& positions,
-                            const at::Tensor& offsets, const at::Tensor& weights) {
+                            const at::Tensor& offsets, const std::optional<at::Tensor>& weights) {
     const at::Tensor from = rows.contiguous();
-    const at::Tensor scale = weights.defined() ? weights.contiguous() : weights;
+    const at::Tensor scale = weights ? weights->contiguous() : at::Tensor();
     ctx->save_for_backward({from, positions, offsets, scale});
     return from.scalar_type() == at::kDouble ? pool<double>(from, positions, offsets, scale)
                                              : pool<float>(from, positions, offsets, scale);
@@ -154,7 +156,7 @@ class PoolRows : public torch::autograd::Function<PoolRows> {
       of_rows = wide ? row_gradient<double>(pooled, positions, offsets, weights, count)
                      : row_gradient<float>(pooled, positions, offsets, weights, count);
     }
-    if (weights.defined() && ctx->needs_input_grad(1)) {
+    if (weights.defined() && ctx->needs_input_grad(3)) {
       of_weights = wide ? weight_gradient<double>(pooled, rows, positions, offsets)
                         : weight_gradient<float>(pooled, rows, positions, offsets);
     }
@@ -170,7 +172,7 @@ at::Tensor pool_rows(const at::Tensor& rows, const at::Tensor& positions, const 
   RONDO_CHECK(!weights.defined() || (weights.scalar_type() == rows.scalar_type() && weights.dim() == 1 &&
                                      weights.size(0) == positions.size(0)));
   check_bags(positions, offsets, rows.size(0));
-  return PoolRows::apply(rows, positions, offsets, weights);
+  return PoolRows::apply(rows, positions, offsets, weights.defined() ? std::optional(weights) : std::nullopt);
 }
 
 at::Tensor mean_weights(const at::Tensor& offsets, const at::Tensor& like) {

@@ -40,9 +40,10 @@ HWY_INLINE void store(D d, hn::Vec<D> value, T* to, int64_t left) {
   }
 }
 
-/// Sum over columns of a * b in the order of row_math.h.
+/// sum_of_products of row_math.h, bit for bit.
 template <typename T>
 HWY_INLINE T product_sum(const T* a, const T* b, int64_t dim) {
+  if constexpr (!kVectorised) return sum_of_products(a, b, dim);
   const Columns<T> d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   HWY_ALIGN T sums[kPartialSums] = {};

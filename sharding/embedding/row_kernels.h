@@ -30,7 +30,7 @@ struct RowSum {
 template <typename T>
 void weighted_sum(const RowSum<T>& sum, T* out);
 
-/// Sum over columns of a[c] * b[c], in the order of kPartialSums.
+/// sum_of_products, bit for bit.
 template <typename T>
 T dot(const T* a, const T* b, int64_t dim);
 

@@ -47,11 +47,11 @@ T join_partial_sums(T (&sums)[kPartialSums]) {
 }
 
 template <typename T>
-T sum_of_squares(const T* values, int64_t dim) {
+T sum_of_products(const T* a, const T* b, int64_t dim) {
   T sums[kPartialSums] = {};
   for (int64_t c = 0; c < dim; ++c) {
     T& sum = sums[c % kPartialSums];
-    sum = std::fma(values[c], values[c], sum);
+    sum = std::fma(a[c], b[c], sum);
   }
   return join_partial_sums(sums);
 }
@@ -85,7 +85,7 @@ void update_row(const RowStep<T>& step, T* values, T* state, const T* gradient, 
   }
   T rate = step.rate;
   if (step.kind == RowOptimizerKind::kRowWiseAdagrad) {
-    state[0] = adagrad_accumulator(state[0], sum_of_squares(gradient, dim), dim);
+    state[0] = adagrad_accumulator(state[0], sum_of_products(gradient, gradient, dim), dim);
     rate = step.rate / (std::sqrt(state[0]) + step.epsilon);
   }
   for (int64_t c = 0; c < dim; ++c) values[c] = std::fma(-rate, gradient[c], step.decay * values[c]);
