@@ -16,12 +16,6 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-/// What the kernels need beside tensors.
-struct NormContext {
-  PackedDropout dropout;
-  double eps;
-};
-
 kernels::RowNorm row_norm(const at::Tensor& weight, const at::Tensor& bias, double eps) {
   return {.weight = weight.const_data_ptr<float>(),
           .bias = bias.const_data_ptr<float>(),
@@ -72,18 +66,18 @@ struct NormGradients {
 using GradientKernel = void (*)(const kernels::NormGradient&, int64_t, int64_t);
 
 /// `saved`: normalized, inverse deviation, weight.
-NormGradients norm_gradients(GradientKernel kernel, const variable_list& saved, const NormContext& kept,
+NormGradients norm_gradients(GradientKernel kernel, const variable_list& saved, const PackedDropout& dropout,
                              const at::Tensor& incoming) {
   const at::Tensor out_gradient = incoming.contiguous();
   const at::Tensor& normalized = saved[0];
   const int64_t rows = normalized.size(0), width = normalized.size(1);
-  const std::vector<uint64_t> streams = kept.dropout.site.streams(*kept.dropout.rows);
+  const std::vector<uint64_t> streams = dropout.site.streams(*dropout.rows);
   NormGradients result;
   result.sum = at::empty_like(normalized);
-  result.product = kept.dropout.site.active() ? at::empty_like(normalized) : result.sum;
+  result.product = dropout.site.active() ? at::empty_like(normalized) : result.sum;
   RangeSums weight(rows, width), bias(rows, width), product_bias(rows, width);
-  const kernels::NormGradient task{.norm = row_norm(saved[2], saved[2], kept.eps),
-                                   .dropout = row_dropout(kept.dropout, streams),
+  const kernels::NormGradient task{.norm = {.weight = saved[2].const_data_ptr<float>(), .width = width},
+                                   .dropout = row_dropout(dropout, streams),
                                    .out_gradient = out_gradient.const_data_ptr<float>(),
                                    .normalized = normalized.const_data_ptr<float>(),
                                    .inverse_deviation = saved[1].const_data_ptr<float>(),
@@ -102,11 +96,11 @@ NormGradients norm_gradients(GradientKernel kernel, const variable_list& saved, 
   return result;
 }
 
-NormResult forward_residual(const BiasedRows& x, const at::Tensor& residual, const LayerNorm& norm,
+NormResult forward_residual(const BiasedRows& x, const at::Tensor& residual, const kernels::RowNorm& norm,
                             const PackedDropout& dropout, bool keep) {
   const std::vector<uint64_t> streams = dropout.site.streams(*dropout.rows);
   NormResult result = make_result(residual.size(0), residual.size(1), keep);
-  const kernels::ResidualNorm task{.norm = row_norm(norm.weight, norm.bias, norm.eps),
+  const kernels::ResidualNorm task{.norm = norm,
                                    .dropout = row_dropout(dropout, streams),
                                    .product = x.product.const_data_ptr<float>(),
                                    .product_bias = x.bias.const_data_ptr<float>(),
@@ -118,11 +112,12 @@ NormResult forward_residual(const BiasedRows& x, const at::Tensor& residual, con
   return result;
 }
 
-NormResult forward_embed(const TokenTables& tables, const LayerNorm& norm, const PackedDropout& dropout, bool keep) {
+NormResult forward_embed(const TokenTables& tables, const kernels::RowNorm& norm, const PackedDropout& dropout,
+                         bool keep) {
   const PackedRows& rows = *dropout.rows;
   const std::vector<uint64_t> streams = dropout.site.streams(rows);
   NormResult result = make_result(rows.rows(), tables.word.size(1), keep);
-  const kernels::EmbedNorm task{.norm = row_norm(norm.weight, norm.bias, norm.eps),
+  const kernels::EmbedNorm task{.norm = norm,
                                 .dropout = row_dropout(dropout, streams),
                                 .tokens = rows.tokens.data(),
                                 .word = tables.word.const_data_ptr<float>(),
@@ -137,51 +132,44 @@ NormResult forward_embed(const TokenTables& tables, const LayerNorm& norm, const
 class ResidualNormFunction : public torch::autograd::Function<ResidualNormFunction> {
  public:
   static at::Tensor forward(AutogradContext* context, const at::Tensor& product, const at::Tensor& product_bias,
-                            const at::Tensor& residual, const at::Tensor& weight, const at::Tensor& bias,
-                            const NormContext& kept) {
-    LayerNorm norm;
-    norm.weight = weight;
-    norm.bias = bias;
-    norm.eps = kept.eps;
-    const NormResult result = forward_residual({product, product_bias}, residual, norm, kept.dropout, true);
+                            const at::Tensor& residual, const at::Tensor& weight, const at::Tensor& bias, double eps,
+                            const PackedDropout& dropout) {
+    const NormResult result =
+        forward_residual({product, product_bias}, residual, row_norm(weight, bias, eps), dropout, true);
     context->save_for_backward({result.normalized, result.inverse_deviation, weight});
-    remember(context, kept);
+    remember(context, dropout);
     return result.out;
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
     const NormGradients result = norm_gradients(kernels::residual_norm_gradient, context->get_saved_variables(),
-                                                recall<NormContext>(context), gradients[0]);
-    return {result.product, result.product_bias, result.sum, result.weight, result.bias, {}};
+                                                recall<PackedDropout>(context), gradients[0]);
+    return {result.product, result.product_bias, result.sum, result.weight, result.bias, {}, {}};
   }
 };
 
 class EmbedFunction : public torch::autograd::Function<EmbedFunction> {
  public:
   static at::Tensor forward(AutogradContext* context, const at::Tensor& word, const at::Tensor& position,
-                            const at::Tensor& token_type, const at::Tensor& weight, const at::Tensor& bias,
-                            const NormContext& kept) {
-    LayerNorm norm;
-    norm.weight = weight;
-    norm.bias = bias;
-    norm.eps = kept.eps;
-    const NormResult result = forward_embed({word, position, token_type}, norm, kept.dropout, true);
+                            const at::Tensor& token_type, const at::Tensor& weight, const at::Tensor& bias, double eps,
+                            const PackedDropout& dropout) {
+    const NormResult result = forward_embed({word, position, token_type}, row_norm(weight, bias, eps), dropout, true);
     context->save_for_backward({result.normalized, result.inverse_deviation, weight, word, position, token_type});
-    remember(context, kept);
+    remember(context, dropout);
     return result.out;
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
     const variable_list saved = context->get_saved_variables();
-    const auto kept = recall<NormContext>(context);
-    const PackedRows& rows = *kept.dropout.rows;
-    const NormGradients result = norm_gradients(kernels::embed_norm_gradient, saved, kept, gradients[0]);
+    const auto dropout = recall<PackedDropout>(context);
+    const PackedRows& rows = *dropout.rows;
+    const NormGradients result = norm_gradients(kernels::embed_norm_gradient, saved, dropout, gradients[0]);
     at::Tensor word;
     if (context->needs_input_grad(0)) word = sum_by_entry(result.sum, rows.tokens, saved[3].size(0));
     const at::Tensor position = sum_by_entry(result.sum, rows.position, saved[4].size(0));
     at::Tensor token_type = at::zeros_like(saved[5]);
     token_type[0].copy_(column_sum(position));
-    return {word, position, token_type, result.weight, result.bias, {}};
+    return {word, position, token_type, result.weight, result.bias, {}, {}};
   }
 };
 
@@ -190,18 +178,17 @@ class EmbedFunction : public torch::autograd::Function<EmbedFunction> {
 at::Tensor residual_norm(const BiasedRows& x, const at::Tensor& residual, const LayerNorm& norm,
                          const PackedDropout& dropout) {
   if (!wants_gradient(x.product, x.bias, residual, norm.weight, norm.bias)) {
-    return forward_residual(x, residual, norm, dropout, false).out;
+    return forward_residual(x, residual, row_norm(norm.weight, norm.bias, norm.eps), dropout, false).out;
   }
-  return ResidualNormFunction::apply(x.product, x.bias, residual, norm.weight, norm.bias,
-                                     NormContext{dropout, norm.eps});
+  return ResidualNormFunction::apply(x.product, x.bias, residual, norm.weight, norm.bias, norm.eps, dropout);
 }
 
 at::Tensor embed_tokens(const TokenTables& tables, const LayerNorm& norm, const PackedDropout& dropout) {
   if (!wants_gradient(tables.word, tables.position, tables.token_type, norm.weight, norm.bias)) {
-    return forward_embed(tables, norm, dropout, false).out;
+    return forward_embed(tables, row_norm(norm.weight, norm.bias, norm.eps), dropout, false).out;
   }
-  return EmbedFunction::apply(tables.word, tables.position, tables.token_type, norm.weight, norm.bias,
-                              NormContext{dropout, norm.eps});
+  return EmbedFunction::apply(tables.word, tables.position, tables.token_type, norm.weight, norm.bias, norm.eps,
+                              dropout);
 }
 
 }  // namespace rondo::fused
