@@ -3,6 +3,7 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
+#include <hwy/targets.h>
 
 #include <algorithm>
 #include <functional>
@@ -125,7 +126,17 @@ LayerNorm norm_of(const at::Tensor& weight, const at::Tensor& bias) {
   return norm;
 }
 
-TEST(PackedOpsTest, BiasGelu) {
+/// Every kernel on every instruction set that this processor has.
+class PackedOpsTest : public ::testing::TestWithParam<int64_t> {
+ protected:
+  void SetUp() override {
+    if ((hwy::SupportedTargets() & GetParam()) == 0) GTEST_SKIP() << "not on this processor";
+    hwy::GetChosenTarget().Update(GetParam());
+  }
+  void TearDown() override { hwy::GetChosenTarget().DeInit(); }
+};
+
+TEST_P(PackedOpsTest, BiasGelu) {
   const Operation operation = [](const auto& in, bool fused) {
     return fused ? fused::bias_gelu(in[0], in[1]) : plain::bias_gelu(in[0], in[1]);
   };
@@ -137,13 +148,13 @@ TEST(PackedOpsTest, BiasGelu) {
   }
 }
 
-TEST(PackedOpsTest, GeluHoldsFarFromZero) {
+TEST_P(PackedOpsTest, GeluHoldsFarFromZero) {
   const at::Tensor x = at::Tensor(random_tensor({50, 20}, "x")) * 30.0;
   const at::Tensor bias = random_tensor({20}, "bias") * 0.0;
   EXPECT_LT(difference(fused::bias_gelu(x.to(at::kFloat), bias.to(at::kFloat)), plain::bias_gelu(x, bias)), 1e-6);
 }
 
-TEST(PackedOpsTest, ResidualNorm) {
+TEST_P(PackedOpsTest, ResidualNorm) {
   for_each_case([](int64_t width, const PackedDropout& dropout, const std::string& what) {
     const Operation operation = [&](const auto& in, bool fused) {
       const auto& chosen = fused ? fused::residual_norm : plain::residual_norm;
@@ -157,7 +168,7 @@ TEST(PackedOpsTest, ResidualNorm) {
   });
 }
 
-TEST(PackedOpsTest, EmbedTokens) {
+TEST_P(PackedOpsTest, EmbedTokens) {
   for_each_case([](int64_t width, const PackedDropout& dropout, const std::string& what) {
     const Operation operation = [&](const auto& in, bool fused) {
       const auto& chosen = fused ? fused::embed_tokens : plain::embed_tokens;
@@ -170,7 +181,7 @@ TEST(PackedOpsTest, EmbedTokens) {
   });
 }
 
-TEST(PackedOpsTest, PackedAttention) {
+TEST_P(PackedOpsTest, PackedAttention) {
   for_each_case([](int64_t head_width, const PackedDropout& dropout, const std::string& what) {
     for (const int64_t heads : {1, 3}) {
       const Operation operation = [&](const auto& in, bool fused) {
@@ -182,7 +193,7 @@ TEST(PackedOpsTest, PackedAttention) {
   });
 }
 
-TEST(PackedOpsTest, AttentionHoldsForLargeScores) {
+TEST_P(PackedOpsTest, AttentionHoldsForLargeScores) {
   const PackedRowsPtr rows = make_rows({5, 30});
   const at::Tensor joined = random_tensor({35, 3 * 16}, "joined") * 40.0;
   const PackedDropout none{rows, {}};
@@ -191,7 +202,7 @@ TEST(PackedOpsTest, AttentionHoldsForLargeScores) {
       1e-4);
 }
 
-TEST(PackedOpsTest, Pooling) {
+TEST_P(PackedOpsTest, Pooling) {
   for_each_case([](int64_t width, const PackedDropout& dropout, const std::string& what) {
     for (const bool mean : {false, true}) {
       const Operation operation = [&](const auto& in, bool fused) {
@@ -203,7 +214,7 @@ TEST(PackedOpsTest, Pooling) {
   });
 }
 
-TEST(PackedOpsTest, MeanOfATextWithoutRowsIsZero) {
+TEST_P(PackedOpsTest, MeanOfATextWithoutRowsIsZero) {
   const PackedRowsPtr rows = make_rows({0, 2});
   const at::Tensor x = random_tensor({2, 4}, "x");
   for (const at::Tensor& mean : {fused::pool_mean(x.to(at::kFloat), rows), plain::pool_mean(x, rows)}) {
@@ -211,6 +222,9 @@ TEST(PackedOpsTest, MeanOfATextWithoutRowsIsZero) {
     EXPECT_GT(mean[1].abs().sum().item<double>(), 0.0);
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(Targets, PackedOpsTest, ::testing::Values(HWY_AVX3, HWY_AVX2, HWY_SCALAR),
+                         [](const auto& info) { return std::string(hwy::TargetName(info.param)); });
 
 }  // namespace
 }  // namespace rondo

@@ -18,9 +18,11 @@
 #include <string>
 #include <vector>
 
+#include "sharding/base/check.h"
 #include "sharding/base/error.h"
 #include "sharding/base/parallel.h"
 #include "sharding/base/random.h"
+#include "trainer/nn/dropout.h"
 
 namespace rondo {
 namespace {
@@ -62,14 +64,17 @@ void randomize(const TextTower& tower) {
   }
 }
 
-/// BERT by the book, padded to the longest text with an additive mask. Shares nothing with the tower but the names.
+/// BERT by the book, padded to the longest text with an additive mask. Shares nothing with the tower but the names,
+/// and the factors of dropout where the context is training; then texts come one by one.
 class PaddedBert {
  public:
-  PaddedBert(const TextTower& tower, TextTowerOptions options) : options_(options) {
+  PaddedBert(const TextTower& tower, TextTowerOptions options, StepContext context = {})
+      : options_(options), context_(context) {
     for (const NamedParameter& parameter : tower.parameters()) weights_[parameter.name] = parameter.value.detach();
   }
 
-  at::Tensor encode(const std::vector<std::vector<int32_t>>& texts) const {
+  at::Tensor encode(const std::vector<std::vector<int32_t>>& texts) {
+    if (context_.training) digest_ = text_digest(texts.at(0));
     size_t longest = 0;
     for (const auto& text : texts) longest = std::max(longest, text.size());
     std::vector<at::Tensor> inputs, masks;
@@ -81,8 +86,9 @@ class PaddedBert {
     }
     const at::Tensor mask = at::stack(masks);  // [texts, longest]
     at::Tensor x = at::stack(inputs);          // [texts, longest, hidden]
+    x = drop(x, options_.hidden_dropout_prob, 0);
     for (int64_t i = 0; i < options_.num_hidden_layers; ++i) {
-      x = layer(x, mask, "t.encoder.layer." + std::to_string(i) + ".");
+      x = layer(x, mask, i);
     }
     if (options_.pooling == TextPooling::kCls) {
       x = x.select(1, 0);
@@ -116,7 +122,17 @@ class PaddedBert {
     return norm(at::stack(rows), "t.embeddings.LayerNorm");
   }
 
-  at::Tensor layer(const at::Tensor& x, const at::Tensor& mask, const std::string& name) const {
+  /// `x` times its factors, as rows of its last dimension.
+  at::Tensor drop(const at::Tensor& x, double probability, int64_t site) const {
+    const int64_t width = x.size(-1);
+    return x * dropout_factors(DropoutSite(probability, context_, static_cast<uint64_t>(site)), digest_,
+                               x.numel() / width, width, at::kDouble)
+                   .view(x.sizes());
+  }
+
+  at::Tensor layer(const at::Tensor& x, const at::Tensor& mask, int64_t index) const {
+    const std::string name = concat("t.encoder.layer.", index, ".");
+    const double hidden_dropout = options_.hidden_dropout_prob;
     const int64_t texts = x.size(0), length = x.size(1), heads = options_.num_attention_heads;
     const auto by_head = [&](const at::Tensor& y) { return y.view({texts, length, heads, -1}).transpose(1, 2); };
     const at::Tensor query = by_head(linear(x, name + "attention.self.query"));
@@ -124,15 +140,19 @@ class PaddedBert {
     const at::Tensor value = by_head(linear(x, name + "attention.self.value"));
     at::Tensor scores = at::matmul(query, key.transpose(2, 3)) / std::sqrt(static_cast<double>(query.size(3)));
     scores = scores + (1.0 - mask).view({texts, 1, 1, length}) * -1e300;
-    const at::Tensor context = at::matmul(at::softmax(scores, -1), value).transpose(1, 2).reshape(x.sizes());
-    const at::Tensor middle =
-        norm(x + linear(context, name + "attention.output.dense"), name + "attention.output.LayerNorm");
+    const at::Tensor weights = drop(at::softmax(scores, -1), options_.attention_probs_dropout_prob, 4 * index + 1);
+    const at::Tensor context = at::matmul(weights, value).transpose(1, 2).reshape(x.sizes());
+    const at::Tensor attended = drop(linear(context, name + "attention.output.dense"), hidden_dropout, 4 * index + 2);
+    const at::Tensor middle = norm(x + attended, name + "attention.output.LayerNorm");
     const at::Tensor hidden = linear(middle, name + "intermediate.dense");
     const at::Tensor active = hidden * 0.5 * (1.0 + at::erf(hidden / std::sqrt(2.0)));
-    return norm(middle + linear(active, name + "output.dense"), name + "output.LayerNorm");
+    const at::Tensor out = drop(linear(active, name + "output.dense"), hidden_dropout, 4 * index + 3);
+    return norm(middle + out, name + "output.LayerNorm");
   }
 
   TextTowerOptions options_;
+  StepContext context_;
+  uint64_t digest_ = 0;
   std::map<std::string, at::Tensor> weights_;
 };
 
@@ -159,6 +179,19 @@ TEST(TextTowerTest, MatchesABertWithPaddingAndMask) {
       EXPECT_LT(largest_difference(vectors, PaddedBert(tower, options).encode(texts)), 1e-10);
     }
   }
+}
+
+TEST(TextTowerTest, DropsWhereBertDoes) {
+  TextTowerOptions options = small_options();
+  options.hidden_dropout_prob = 0.2;
+  options.attention_probs_dropout_prob = 0.4;
+  const TextTower tower(options, "t", 3, at::kDouble);
+  randomize(tower);
+  const StepContext context{.seed = 4, .step = 9, .training = true};
+  const auto texts = random_texts(1, 7, 20);
+  std::vector<at::Tensor> expected;
+  for (const auto& text : texts) expected.push_back(PaddedBert(tower, options, context).encode({text})[0]);
+  EXPECT_LT(largest_difference(tower.encode(pack(texts), context), at::stack(expected)), 1e-10);
 }
 
 TEST(TextTowerTest, Fp32FollowsFp64) {
