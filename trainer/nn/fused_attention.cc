@@ -1,3 +1,5 @@
+#include "trainer/nn/fused_ops.h"
+
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 
@@ -6,7 +8,6 @@
 #include "sharding/base/parallel.h"
 #include "trainer/nn/attention_kernels.h"
 #include "trainer/nn/autograd_memory.h"
-#include "trainer/nn/fused_ops.h"
 
 namespace rondo::fused {
 namespace {

@@ -1,8 +1,9 @@
+#include "trainer/nn/fused_ops.h"
+
 #include <ATen/ops/empty_like.h>
 
 #include "sharding/base/parallel.h"
 #include "trainer/nn/autograd_memory.h"
-#include "trainer/nn/fused_ops.h"
 #include "trainer/nn/row_kernels.h"
 #include "trainer/nn/row_sums.h"
 

@@ -1,3 +1,5 @@
+#include "trainer/nn/fused_ops.h"
+
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/zeros_like.h>
@@ -6,7 +8,6 @@
 
 #include "sharding/base/parallel.h"
 #include "trainer/nn/autograd_memory.h"
-#include "trainer/nn/fused_ops.h"
 #include "trainer/nn/row_kernels.h"
 #include "trainer/nn/row_sums.h"
 

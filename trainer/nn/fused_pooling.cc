@@ -1,3 +1,5 @@
+#include "trainer/nn/fused_ops.h"
+
 #include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
 
@@ -5,7 +7,6 @@
 
 #include "sharding/base/parallel.h"
 #include "trainer/nn/autograd_memory.h"
-#include "trainer/nn/fused_ops.h"
 #include "trainer/nn/row_kernels.h"
 
 namespace rondo::fused {

@@ -1,5 +1,6 @@
-#include "trainer/nn/autograd_memory.h"
 #include "trainer/nn/layers.h"
+
+#include "trainer/nn/autograd_memory.h"
 #include "trainer/nn/products.h"
 #include "trainer/nn/row_sums.h"
 

@@ -43,8 +43,10 @@ class TextTower {
   TextTower(const TextTowerOptions& options, const std::string& prefix, uint64_t seed, at::ScalarType dtype);
   ~TextTower();
 
-  /// Vectors [texts, output width]; zero texts are legal and still carry gradient (zeros). Differentiable when
-  /// context.training. Throws DataError for a token outside the vocabulary or a text longer than the positions.
+  /// Vectors [texts, width()]; zero texts are legal and still carry gradient (zeros). Differentiable when
+  /// context.training and gradients are on, else nothing is kept. Bit-equal for any number of threads but for what the
+  /// library of dense products does. Throws DataError, naming the text's place in the batch, for a token outside the
+  /// vocabulary, a text without tokens or one longer than the positions.
   at::Tensor encode(const PackedTexts& texts, const StepContext& context) const;
 
   int64_t width() const;
