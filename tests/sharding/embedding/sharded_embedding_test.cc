@@ -80,12 +80,12 @@ double gradient_at(int64_t step, size_t i, int64_t column, double value) {
   return 2.0 * unit - 0.7 + 0.3 * value;
 }
 
-/// The first third of a share is counted.
-int64_t counted(Share share) { return static_cast<int64_t>((share.last - share.first) / 3); }
+/// The first third of the global batch is counted.
+bool counted(size_t i, size_t n) { return i < n / 3; }
 
 TableIds share_ids(const std::vector<uint64_t>& ids, Share share) {
-  TableIds result{.keys = at::empty({static_cast<int64_t>(share.last - share.first)}, at::kLong),
-                  .counted = counted(share)};
+  TableIds result{.keys = at::empty({static_cast<int64_t>(share.last - share.first)}, at::kLong), .counted = 0};
+  for (size_t i = share.first; i < share.last; ++i) result.counted += counted(i, ids.size()) ? 1 : 0;
   std::copy(ids.begin() + static_cast<int64_t>(share.first), ids.begin() + static_cast<int64_t>(share.last),
             reinterpret_cast<uint64_t*>(result.keys.mutable_data_ptr<int64_t>()));
   return result;
@@ -135,24 +135,22 @@ void check_and_differentiate(const TableSpec& spec, ReferenceEmbedding& referenc
   rows.values.mutable_grad() = gradient.to(rows.values.scalar_type());
 }
 
-void reference_step(ReferenceEmbedding& reference, const TableSpec& spec, int64_t step, int world, double factor) {
+void reference_step(ReferenceEmbedding& reference, const TableSpec& spec, int64_t step, double factor) {
   const std::vector<uint64_t> ids = global_ids(spec, step);
   std::map<uint64_t, ReferenceEmbedding::Touch> touched;
-  for (int rank = 0; rank < world; ++rank) {
-    const Share share = share_of(ids.size(), rank, world);
-    for (size_t i = share.first; i < share.last; ++i) {
-      auto& touch = touched[ids[i]];
-      const auto& row = reference.row(ids[i]);
-      touch.gradient.resize(row.values.size());
-      for (size_t c = 0; c < row.values.size(); ++c) {
-        touch.gradient[c] += gradient_at(step, i, static_cast<int64_t>(c), row.values[c]);
-      }
-      touch.occurrences += static_cast<int64_t>(i - share.first) < counted(share) ? 1 : 0;
+  for (size_t i = 0; i < ids.size(); ++i) {
+    auto& touch = touched[ids[i]];
+    const auto& row = reference.row(ids[i]);
+    touch.gradient.resize(row.values.size());
+    for (size_t c = 0; c < row.values.size(); ++c) {
+      touch.gradient[c] += gradient_at(step, i, static_cast<int64_t>(c), row.values[c]);
     }
+    touch.occurrences += counted(i, ids.size()) ? 1 : 0;
   }
   reference.step(touched, step, factor);
 }
 
+/// Trains the steps [first, last] and checks each against references that made all steps from 1.
 std::vector<ReferenceEmbedding> train(Communicator& comm, ShardedEmbedding& embedding, int64_t first, int64_t last) {
   std::vector<ReferenceEmbedding> references;
   for (int64_t t = 0; t < embedding.tables(); ++t) references.emplace_back(embedding.spec(t), kSeed);
@@ -176,7 +174,7 @@ std::vector<ReferenceEmbedding> train(Communicator& comm, ShardedEmbedding& embe
       embedding.backward(routed, rows, step, factor);
     }
     for (size_t t = 0; t < references.size(); ++t) {
-      reference_step(references[t], embedding.spec(static_cast<int64_t>(t)), step, comm.size(), factor);
+      reference_step(references[t], embedding.spec(static_cast<int64_t>(t)), step, factor);
     }
   }
   return references;
@@ -315,6 +313,44 @@ TEST_P(ShardedEmbeddingTest, CountsTheBytesItSends) {
 }
 
 RONDO_INSTANTIATE_RANK_TEST(ShardedEmbeddingTest);
+
+/// The buckets that a world saves are all that another world needs to go on.
+TEST(ShardedEmbeddingBuckets, OfTwoRanksGoOnAtThree) {
+  std::vector<std::vector<BucketRows>> saved;  // [table][bucket]
+  for (const TableSpec& spec : all_kinds()) saved.emplace_back(static_cast<size_t>(spec.buckets));
+  run_ranks(2, testing::test_options(), [&](Communicator& comm) {
+    ShardedEmbedding embedding(all_kinds(), kSeed, comm);
+    train(comm, embedding, 1, 5);
+    for (int64_t t = 0; t < embedding.tables(); ++t) {
+      const BucketRange mine = buckets_of_rank(embedding.spec(t).buckets, comm.rank(), comm.size());
+      for (int64_t bucket = mine.first; bucket < mine.last; ++bucket) {
+        saved[static_cast<size_t>(t)][static_cast<size_t>(bucket)] = embedding.store(t).export_bucket(bucket);
+      }
+    }
+  });
+  run_ranks(3, testing::test_options(), [&](Communicator& comm) {
+    ShardedEmbedding embedding(all_kinds(), kSeed + 1, comm);  // no value of a saved row comes from the seed
+    for (int64_t t = 0; t < embedding.tables(); ++t) {
+      const BucketRange range = embedding.store(t).range();
+      for (int64_t bucket = range.first; bucket < range.last; ++bucket) {
+        embedding.store(t).import_bucket(bucket, saved[static_cast<size_t>(t)][static_cast<size_t>(bucket)]);
+      }
+    }
+    auto references = train(comm, embedding, 6, 5);
+    check_evaluation(embedding, references, 6);
+  });
+  run_ranks(3, testing::test_options(), [&](Communicator& comm) {
+    ShardedEmbedding embedding(all_kinds(), kSeed, comm);
+    for (int64_t t = 0; t < embedding.tables(); ++t) {
+      const BucketRange range = embedding.store(t).range();
+      for (int64_t bucket = range.first; bucket < range.last; ++bucket) {
+        embedding.store(t).import_bucket(bucket, saved[static_cast<size_t>(t)][static_cast<size_t>(bucket)]);
+      }
+    }
+    auto references = train(comm, embedding, 6, 8);
+    check_evaluation(embedding, references, 9);
+  });
+}
 
 TEST(ShardedEmbeddingErrors, NamesTheKeyOutsideADenseTable) {
   run_ranks(1, testing::test_options(), [](Communicator& comm) {
