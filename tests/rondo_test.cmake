@@ -43,3 +43,17 @@ function(rondo_rank_test name)
       ENVIRONMENT "OMP_NUM_THREADS=1;RONDO_SOURCE_DIR=${PROJECT_SOURCE_DIR};RONDO_BINARY_DIR=${PROJECT_BINARY_DIR}")
   endforeach()
 endfunction()
+
+# rondo_fuzz_test(<name> SOURCES ... [DEPS ...])
+#
+# A fuzz target in the form of libFuzzer (LLVMFuzzerTestOneInput, and kFuzzSeeds), driven by tests/support/fuzz_main.cc: the
+# same seeds and mutations each time.
+function(rondo_fuzz_test name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPS" ${ARGN})
+  add_executable(${name} ${ARG_SOURCES} ${PROJECT_SOURCE_DIR}/tests/support/fuzz_main.cc)
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests)
+  target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR})
+  target_link_libraries(${name} PRIVATE rondo_flags ${ARG_DEPS} rondo::base)
+  add_test(NAME ${name} COMMAND ${name})
+  set_tests_properties(${name} PROPERTIES TIMEOUT 120 LABELS fast)
+endfunction()
