@@ -18,7 +18,7 @@ enum class Operation : uint8_t {
   kAllToAll,
   kBroadcast,
   kBarrier,
-  kFailed,   ///< not a call: the sender has failed; a text follows
+  kFailed,   ///< not a call: the sender has failed, after `sequence` complete calls; a text follows
   kGoodbye,  ///< not a call: the sender has left in peace, after `sequence` calls
 };
 

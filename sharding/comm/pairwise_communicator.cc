@@ -50,13 +50,14 @@ PairwiseCommunicator::PairwiseCommunicator(std::unique_ptr<Transport> transport,
 
 PairwiseCommunicator::~PairwiseCommunicator() {
   if (std::uncaught_exceptions() > exceptions_at_start_) give_up("an exception ended its work", ExitCode::kStopped);
+  if (!active_.empty()) give_up("it left while calls were under way", ExitCode::kStopped);
   if (!failure_) {
     CallHeader goodbye;
     goodbye.operation = Operation::kGoodbye;
     goodbye.sequence = calls_;
     tell_peers(goodbye, {});
   }
-  transport_->close(/*orderly=*/!failure_ && active_.empty());
+  transport_->close(/*orderly=*/!failure_);
 }
 
 std::unique_ptr<Work> PairwiseCommunicator::all_reduce(at::Tensor values, CallTag tag) {
@@ -120,12 +121,8 @@ void PairwiseCommunicator::on_note(int peer, std::span<const std::byte> note) {
   std::memcpy(&header, note.data(), sizeof header);
   const auto payload = note.subspan(sizeof header);
   Peer& from = peers_[static_cast<size_t>(peer)];
-  if (header.operation == Operation::kFailed) {
-    const std::string_view reason{reinterpret_cast<const char*>(payload.data()), payload.size()};
-    failed_by_peer_ = true;
-    failure_.emplace(concat("rank ", rank(), " stops because rank ", peer, " failed: ", reason), header.exit_code);
-  } else if (header.operation == Operation::kGoodbye) {
-    from.left_after = header.sequence;
+  if (header.operation == Operation::kFailed || header.operation == Operation::kGoodbye) {
+    from.gone = Gone{header, {reinterpret_cast<const char*>(payload.data()), payload.size()}};
   } else if (from.early.empty() && from.heard < calls_) {
     const auto call = std::find_if(active_.begin(), active_.end(),
                                    [&](const auto& active) { return active->sequence() == from.heard; });
@@ -147,14 +144,21 @@ void PairwiseCommunicator::deliver(Collective& call, int peer, const CallHeader&
 }
 
 void PairwiseCommunicator::check_departures() {
-  if (active_.empty()) return;
-  const Collective& latest = *active_.back();
   for (int peer = 0; peer < size(); ++peer) {
-    const auto& left_after = peers_[static_cast<size_t>(peer)].left_after;
-    if (!left_after || latest.sequence() < *left_after) continue;
-    give_up(concat("rank ", peer, " has left after ", *left_after, " calls, but rank ", rank(), " made ",
-                   describe(latest.header())),
-            ExitCode::kStopped);
+    const auto& gone = peers_[static_cast<size_t>(peer)].gone;
+    if (!gone) continue;
+    const auto call = std::find_if(active_.begin(), active_.end(),
+                                   [&](const auto& active) { return active->sequence() >= gone->header.sequence; });
+    if (call == active_.end()) continue;
+    if (gone->header.operation == Operation::kGoodbye) {
+      return give_up(concat("rank ", peer, " has left after ", gone->header.sequence, " calls, but rank ", rank(),
+                            " made ", describe((*call)->header())),
+                     ExitCode::kStopped);
+    }
+    // Every peer hears it from the rank that failed; telling it on would only bury the cause.
+    failed_by_peer_ = true;
+    failure_.emplace(concat("rank ", rank(), " stops because rank ", peer, " failed: ", gone->reason),
+                     gone->header.exit_code);
     return;
   }
 }
@@ -180,6 +184,7 @@ void PairwiseCommunicator::give_up(const std::string& reason, ExitCode exit_code
   failure_.emplace(reason, exit_code);
   CallHeader header;
   header.operation = Operation::kFailed;
+  header.sequence = active_.empty() ? calls_ : active_.front()->sequence();
   header.exit_code = exit_code;
   tell_peers(header, reason);
 }

@@ -24,7 +24,8 @@ namespace rondo {
 /// class over their transports.
 ///
 /// After a failure every call throws it again: an exchange that one rank has given up cannot be joined later. A failed
-/// or departing rank tells its peers, whose waits end with a PeerError that carries its text and exit code.
+/// or departing rank tells its peers which of its calls are complete; they complete those, too, and their next wait
+/// ends with a PeerError that carries its text and exit code.
 class PairwiseCommunicator final : public Communicator {
  public:
   PairwiseCommunicator(std::unique_ptr<Transport> transport, const CommunicatorOptions& options);
@@ -59,10 +60,14 @@ class PairwiseCommunicator final : public Communicator {
     CallHeader header;
     std::vector<std::byte> payload;
   };
+  struct Gone {
+    CallHeader header;   // kFailed or kGoodbye; the calls before header.sequence are complete there
+    std::string reason;  // of a failure
+  };
   struct Peer {
-    std::deque<EarlyNote> early;              // calls that this rank has not made yet
-    uint64_t heard = 0;                       // calls whose header has been matched
-    std::optional<uint64_t> left_after = {};  // calls it made before it left in peace
+    std::deque<EarlyNote> early;  // calls that this rank has not made yet
+    uint64_t heard = 0;           // calls whose header has been matched
+    std::optional<Gone> gone;
   };
 
   Place place() { return {rank(), size(), pool_}; }

@@ -72,4 +72,8 @@ void run_ranks(int world, const CommunicatorOptions& options, const std::functio
   cause.rethrow();
 }
 
+std::unique_ptr<Communicator> make_single_communicator(const CommunicatorOptions& options) {
+  return std::make_unique<PairwiseCommunicator>(ThreadHub(/*world=*/1).transport(/*rank=*/0), options);
+}
+
 }  // namespace rondo

@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <functional>
+#include <string>
 #include <vector>
 
 #include "sharding/base/check.h"
@@ -18,9 +19,6 @@ using RankBody = std::function<void(Communicator&)>;
 struct RankRunner {
   std::vector<int> worlds{1, 2, 3, 4, 7};
   std::function<void(int world, const CommunicatorOptions&, const RankBody&)> run = run_ranks;
-
-  /// May a test make a rank fail on purpose, and see the exception that run throws?
-  bool rethrows_first_cause = true;
 };
 
 /// The one of this process; set before InitGoogleTest.
