@@ -42,13 +42,16 @@ InsertedKey DenseSlots::insert(uint64_t key) {
   return {slot, true};
 }
 
-std::vector<KeySlot> DenseSlots::entries_of(int64_t bucket) const {
+std::vector<KeySlot> DenseSlots::entries_of(BucketRange wanted) const {
   std::vector<KeySlot> entries;
-  const int64_t end = layout_.first_place(bucket + 1);
-  for (int64_t place = layout_.first_place(bucket); place < end; ++place) {
-    if (made(place - first_)) entries.push_back({layout_.key(place), place - first_});
+  for (int64_t bucket = wanted.first; bucket < wanted.last; ++bucket) {
+    const auto begin = static_cast<int64_t>(entries.size());
+    const int64_t end = layout_.first_place(bucket + 1);
+    for (int64_t place = layout_.first_place(bucket); place < end; ++place) {
+      if (made(place - first_)) entries.push_back({layout_.key(place), place - first_});
+    }
+    std::sort(entries.begin() + begin, entries.end(), [](const KeySlot& a, const KeySlot& b) { return a.key < b.key; });
   }
-  std::sort(entries.begin(), entries.end(), [](const KeySlot& a, const KeySlot& b) { return a.key < b.key; });
   return entries;
 }
 

@@ -26,8 +26,8 @@ class DenseSlots {
 
   InsertedKey insert(uint64_t key);
 
-  /// The keys of one bucket that have rows, in ascending order.
-  std::vector<KeySlot> entries_of(int64_t bucket) const;
+  /// The keys that have rows in the buckets of `wanted`, bucket by bucket, in ascending order within one.
+  std::vector<KeySlot> entries_of(BucketRange wanted) const;
 
   int64_t memory_bytes() const { return static_cast<int64_t>(made_.size() * sizeof(uint64_t)); }
 

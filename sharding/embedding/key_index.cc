@@ -1,6 +1,7 @@
 #include "sharding/embedding/key_index.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "sharding/base/check.h"
 #include "sharding/base/hash.h"
@@ -84,15 +85,22 @@ void KeyIndex::grow(Segment& segment) {
   segment.cells = std::move(larger);
 }
 
-std::vector<KeySlot> KeyIndex::entries_of(int64_t bucket) const {
+std::vector<KeySlot> KeyIndex::entries_of(BucketRange wanted) const {
+  const auto place = [&](const KeySlot& entry) { return std::pair(bucket_of(entry.key, buckets_), entry.key); };
+  const auto segment_of = [&](int64_t bucket) { return (bucket - range_.first) >> kBucketsPerSegmentLog2; };
   std::vector<KeySlot> entries;
-  const Segment& segment = segments_[static_cast<size_t>((bucket - range_.first) >> kBucketsPerSegmentLog2)];
-  for (const Cell& cell : segment.cells) {
-    if (cell.slot == kEmpty) continue;
-    const uint64_t key = (static_cast<uint64_t>(cell.high) << 32) | cell.low;
-    if (bucket_of(key, buckets_) == bucket) entries.push_back({key, cell.slot});
+  if (wanted.first == wanted.last) return entries;
+  for (int64_t s = segment_of(wanted.first); s <= segment_of(wanted.last - 1); ++s) {
+    const auto begin = static_cast<int64_t>(entries.size());
+    for (const Cell& cell : segments_[static_cast<size_t>(s)].cells) {
+      if (cell.slot == kEmpty) continue;
+      const uint64_t key = (static_cast<uint64_t>(cell.high) << 32) | cell.low;
+      const int64_t bucket = bucket_of(key, buckets_);
+      if (bucket >= wanted.first && bucket < wanted.last) entries.push_back({key, cell.slot});
+    }
+    std::sort(entries.begin() + begin, entries.end(),
+              [&](const KeySlot& a, const KeySlot& b) { return place(a) < place(b); });
   }
-  std::sort(entries.begin(), entries.end(), [](const KeySlot& a, const KeySlot& b) { return a.key < b.key; });
   return entries;
 }
 

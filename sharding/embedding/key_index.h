@@ -38,8 +38,8 @@ class KeyIndex {
   /// Slot of `key`; a new one is size() before the call.
   InsertedKey insert(uint64_t key);
 
-  /// The keys of one bucket, in ascending order.
-  std::vector<KeySlot> entries_of(int64_t bucket) const;
+  /// The keys of the buckets of `wanted`, bucket by bucket, in ascending order within one.
+  std::vector<KeySlot> entries_of(BucketRange wanted) const;
 
   int64_t memory_bytes() const;
 

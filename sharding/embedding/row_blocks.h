@@ -20,6 +20,8 @@ struct RowLayout {
   int64_t count_offset;    // float
   int64_t version_offset;  // int64
   int64_t record_bytes;    // distance of records; a multiple of 8
+
+  int64_t state_bytes() const { return count_offset - values_bytes; }
 };
 
 /// Memory of rows by slot, in blocks of a fixed number of records: growth copies nothing and rows never move.

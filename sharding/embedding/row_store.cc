@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <numeric>
 #include <utility>
 #include <variant>
 
@@ -86,7 +87,7 @@ struct RowStore::Impl {
 
   at::ScalarType type() const { return scalar_type(spec.row_type); }
   void find(std::span<const uint64_t> keys, std::span<int64_t> found) const;
-  std::vector<KeySlot> entries_of(int64_t bucket) const;
+  std::vector<KeySlot> entries_of(BucketRange wanted) const;
   InsertedKey insert(uint64_t key);
 
   float count_at(const std::byte* row, int64_t step) const;
@@ -95,6 +96,7 @@ struct RowStore::Impl {
   template <typename Body>
   void for_each_chunk(std::span<const int64_t> wanted, int64_t bytes, const Body& body) const;
   void initialise(std::span<const KeySlot> fresh) const;
+  void fill(std::span<const int64_t> filled, const BucketRows& rows) const;
   template <typename T>
   void initialise_row(uint64_t key, std::byte* row) const;
   template <typename T>
@@ -114,9 +116,10 @@ void RowStore::Impl::find(std::span<const uint64_t> keys, std::span<int64_t> fou
   std::visit([&](const auto& map) { map.find(keys, found); }, slots);
 }
 
-std::vector<KeySlot> RowStore::Impl::entries_of(int64_t bucket) const {
-  RONDO_CHECK(bucket >= range.first && bucket < range.last, "bucket ", bucket, " of table ", spec.name);
-  return std::visit([&](const auto& map) { return map.entries_of(bucket); }, slots);
+std::vector<KeySlot> RowStore::Impl::entries_of(BucketRange wanted) const {
+  RONDO_CHECK(range.first <= wanted.first && wanted.first <= wanted.last && wanted.last <= range.last, "buckets [",
+              wanted.first, ", ", wanted.last, ") of table ", spec.name);
+  return std::visit([&](const auto& map) { return map.entries_of(wanted); }, slots);
 }
 
 InsertedKey RowStore::Impl::insert(uint64_t key) {
@@ -179,6 +182,21 @@ void RowStore::Impl::initialise(std::span<const KeySlot> fresh) const {
       std::byte* const row = blocks.row(fresh[i].slot);
       spec.row_type == RowType::kFloat64 ? initialise_row<double>(fresh[i].key, row)
                                          : initialise_row<float>(fresh[i].key, row);
+    }
+  });
+}
+
+/// Row i of `rows` into the record of filled[i].
+void RowStore::Impl::fill(std::span<const int64_t> filled, const BucketRows& rows) const {
+  const auto* const values = static_cast<const std::byte*>(rows.values.const_data_ptr());
+  const auto* const state = static_cast<const std::byte*>(rows.state.const_data_ptr());
+  parallel_for(static_cast<int64_t>(filled.size()), kRowGrain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      std::byte* const row = blocks.row(filled[i]);
+      std::copy_n(values + i * layout.values_bytes, layout.values_bytes, row);
+      std::copy_n(state + i * layout.state_bytes(), layout.state_bytes(), row + layout.values_bytes);
+      store_as(row + layout.count_offset, rows.counts[i]);
+      store_as(row + layout.version_offset, rows.versions[i]);
     }
   });
 }
@@ -276,50 +294,64 @@ void RowStore::assign(std::span<const int64_t> slots, const at::Tensor& values, 
   });
 }
 
-BucketRows RowStore::export_bucket(int64_t bucket) const {
-  const std::vector<KeySlot> entries = impl_->entries_of(bucket);
+BucketRows RowStore::export_bucket(int64_t bucket) const { return export_buckets({bucket, bucket + 1}).rows; }
+
+BucketRangeRows RowStore::export_buckets(BucketRange range) const {
+  const std::vector<KeySlot> entries = impl_->entries_of(range);
   const RowLayout& layout = impl_->layout;
   const auto count = static_cast<int64_t>(entries.size());
-  BucketRows rows{.keys = {},
+  BucketRows rows{.keys = std::vector<uint64_t>(entries.size()),
                   .values = at::empty({count, impl_->spec.dim}, impl_->type()),
                   .state = at::empty({count, layout.state_width}, impl_->type()),
-                  .counts = {},
-                  .versions = {}};
-  auto* values = static_cast<std::byte*>(rows.values.data_ptr());
-  auto* state = static_cast<std::byte*>(rows.state.data_ptr());
-  for (const KeySlot& entry : entries) {
-    const std::byte* const row = impl_->blocks.row(entry.slot);
-    rows.keys.push_back(entry.key);
-    values = std::copy_n(row, layout.values_bytes, values);
-    state = std::copy_n(row + layout.values_bytes, layout.count_offset - layout.values_bytes, state);
-    rows.counts.push_back(load_as<float>(row + layout.count_offset));
-    rows.versions.push_back(load_as<int64_t>(row + layout.version_offset));
-  }
-  return rows;
+                  .counts = std::vector<float>(entries.size()),
+                  .versions = std::vector<int64_t>(entries.size())};
+  auto* const values = static_cast<std::byte*>(rows.values.data_ptr());
+  auto* const state = static_cast<std::byte*>(rows.state.data_ptr());
+  parallel_for(count, kRowGrain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const std::byte* const row = impl_->blocks.row(entries[i].slot);
+      rows.keys[i] = entries[i].key;
+      std::copy_n(row, layout.values_bytes, values + i * layout.values_bytes);
+      std::copy_n(row + layout.values_bytes, layout.state_bytes(), state + i * layout.state_bytes());
+      rows.counts[i] = load_as<float>(row + layout.count_offset);
+      rows.versions[i] = load_as<int64_t>(row + layout.version_offset);
+    }
+  });
+  std::vector<int64_t> offsets(static_cast<size_t>(range.last - range.first + 1), 0);
+  for (const KeySlot& entry : entries) ++offsets[impl_->placement.bucket(entry.key) - range.first + 1];
+  std::partial_sum(offsets.begin(), offsets.end(), offsets.begin());
+  return {range, std::move(offsets), std::move(rows)};
 }
 
 void RowStore::import_bucket(int64_t bucket, const BucketRows& rows) {
-  RONDO_CHECK(impl_->entries_of(bucket).empty(), "bucket ", bucket, " of table ", impl_->spec.name, " has rows");
-  const RowLayout& layout = impl_->layout;
+  import_buckets({{bucket, bucket + 1}, {0, static_cast<int64_t>(rows.keys.size())}, rows});
+}
+
+void RowStore::import_buckets(const BucketRangeRows& buckets) {
+  const BucketRange range = buckets.range;
+  const BucketRows& rows = buckets.rows;
+  RONDO_CHECK(impl_->entries_of(range).empty(), "buckets [", range.first, ", ", range.last, ") of table ",
+              impl_->spec.name, " have rows");
   const auto count = static_cast<int64_t>(rows.keys.size());
   check_matrix(rows.values, count, impl_->spec.dim, impl_->type());
-  check_matrix(rows.state, count, layout.state_width, impl_->type());
+  check_matrix(rows.state, count, impl_->layout.state_width, impl_->type());
   RONDO_CHECK_EQ(rows.counts.size(), rows.keys.size());
   RONDO_CHECK_EQ(rows.versions.size(), rows.keys.size());
+  RONDO_CHECK_EQ(static_cast<int64_t>(buckets.offsets.size()), range.last - range.first + 1);
+  RONDO_CHECK(
+      buckets.offsets.front() == 0 && buckets.offsets.back() == count && std::ranges::is_sorted(buckets.offsets),
+      "offsets of ", count, " rows");
   impl_->placement.check_keys(rows.keys);
-  const auto* values = static_cast<const std::byte*>(rows.values.const_data_ptr());
-  const auto* state = static_cast<const std::byte*>(rows.state.const_data_ptr());
-  const int64_t state_bytes = layout.count_offset - layout.values_bytes;
-  for (size_t i = 0; i < rows.keys.size(); ++i) {
-    RONDO_CHECK_EQ(impl_->placement.bucket(rows.keys[i]), bucket, "key ", rows.keys[i]);
-    const InsertedKey inserted = impl_->insert(rows.keys[i]);
-    RONDO_CHECK(inserted.fresh, "key ", rows.keys[i], " twice in bucket ", bucket);
-    std::byte* const row = impl_->blocks.row(inserted.slot);
-    std::copy_n(values + static_cast<int64_t>(i) * layout.values_bytes, layout.values_bytes, row);
-    std::copy_n(state + static_cast<int64_t>(i) * state_bytes, state_bytes, row + layout.values_bytes);
-    store_as(row + layout.count_offset, rows.counts[i]);
-    store_as(row + layout.version_offset, rows.versions[i]);
+  std::vector<int64_t> slots(rows.keys.size());
+  for (int64_t b = 0; b < range.last - range.first; ++b) {
+    for (int64_t i = buckets.offsets[b]; i < buckets.offsets[b + 1]; ++i) {
+      RONDO_CHECK_EQ(impl_->placement.bucket(rows.keys[i]), range.first + b, "key ", rows.keys[i]);
+      const InsertedKey inserted = impl_->insert(rows.keys[i]);
+      RONDO_CHECK(inserted.fresh, "key ", rows.keys[i], " twice in bucket ", range.first + b);
+      slots[i] = inserted.slot;
+    }
   }
+  impl_->fill(slots, rows);
 }
 
 }  // namespace rondo

@@ -20,6 +20,14 @@ struct BucketRows {
   std::vector<int64_t> versions;  // [rows], last step that updated the row; 0: never
 };
 
+/// The same for neighbouring buckets, one after the other: bucket range.first + b has rows [offsets[b], offsets[b +
+/// 1]).
+struct BucketRangeRows {
+  BucketRange range;
+  std::vector<int64_t> offsets;  // [range.last - range.first + 1]
+  BucketRows rows;
+};
+
 /// What the sum over ranks did to one row in a step.
 struct RowUpdate {
   std::span<const int64_t> slots;        // [n], distinct
@@ -66,9 +74,11 @@ class RowStore {
   void assign(std::span<const int64_t> slots, const at::Tensor& values, int64_t step);
 
   BucketRows export_bucket(int64_t bucket) const;
+  BucketRangeRows export_buckets(BucketRange range) const;
 
-  /// REQUIRES: no row of this bucket yet. Rows that were untouched since a restart compare bit for bit.
+  /// REQUIRES: no row of these buckets yet. Rows that were untouched since a restart compare bit for bit.
   void import_bucket(int64_t bucket, const BucketRows& rows);
+  void import_buckets(const BucketRangeRows& buckets);
 
  private:
   struct Impl;

@@ -174,6 +174,33 @@ TEST(RowStore, ContinuesBitForBitFromExportedBuckets) {
   }
 }
 
+TEST(RowStore, RangesOfBucketsAreTheirBucketsOneAfterTheOther) {
+  for (const TableSpec& spec : {hashed_spec(), dense_spec(401)}) {
+    RowStore store(spec, {0, spec.buckets}, kSeed);
+    std::vector<uint64_t> keys(400);
+    std::iota(keys.begin(), keys.end(), 0);
+    train_step(store, std::span(keys).first(300), 2);
+    slots_of(store, keys);
+    RowStore copy(spec, {0, spec.buckets}, kSeed + 1);
+    for (const BucketRange range :
+         {BucketRange{0, 3}, {3, 3}, {3, spec.buckets - 1}, {spec.buckets - 1, spec.buckets}}) {
+      const BucketRangeRows part = store.export_buckets(range);
+      ASSERT_EQ(static_cast<int64_t>(part.offsets.size()), range.last - range.first + 1);
+      copy.import_buckets(part);
+      for (int64_t bucket = range.first; bucket < range.last; ++bucket) {
+        const BucketRows one = store.export_bucket(bucket), copied = copy.export_bucket(bucket);
+        const int64_t first = part.offsets[bucket - range.first], last = part.offsets[bucket - range.first + 1];
+        EXPECT_EQ(one.keys, std::vector<uint64_t>(part.rows.keys.begin() + first, part.rows.keys.begin() + last));
+        EXPECT_TRUE(one.values.equal(part.rows.values.narrow(0, first, last - first)));
+        EXPECT_TRUE(one.keys == copied.keys && one.counts == copied.counts && one.versions == copied.versions);
+        EXPECT_TRUE(one.values.equal(copied.values) && one.state.equal(copied.state));
+      }
+    }
+    EXPECT_EQ(copy.rows(), 400);
+    EXPECT_THROW(copy.import_buckets(store.export_buckets({0, 1})), InternalError);
+  }
+}
+
 TEST(RowStore, DenseBucketsHoldTheRowsThatWereMade) {
   for (const int64_t rows : {1, 5, 16, 1000}) {
     const TableSpec spec = dense_spec(rows);
