@@ -15,8 +15,11 @@ enum class Hdf5Type : uint8_t { kUint8, kUint16, kInt32, kInt64, kUint64, kFloat
 template <typename T>
 constexpr Hdf5Type hdf5_type();  // defined below for the types above
 
-/// A new HDF5 file, latest format, no filters: written once, front to back. Names are paths ("item/values"); groups are
-/// made on the way. Every HDF5 status is checked: StorageError names file, dataset and what the library said.
+class FileSystem;
+
+/// A new HDF5 file, latest format, no filters, mode 0600: written once, front to back. Names are paths
+/// ("item/values"); groups are made on the way. Every HDF5 status is checked: StorageError names file, dataset and what
+/// the library said.
 class Hdf5Writer {
  public:
   /// Replaces nothing: the file must not exist.
@@ -44,8 +47,10 @@ class Hdf5Writer {
   void set_attribute(const std::string& name, int64_t value);
   void set_attribute(const std::string& name, const std::string& value);
 
-  /// Closes, opens again to fsync, and checks the size. The destructor alone leaves a file that is not durable.
+  /// Closes, then opens again to fsync (through `files` where it is given). The destructor alone leaves a file that is
+  /// not durable.
   void close();
+  void close(FileSystem& files);
 
   void write_raw(const std::string& name, Hdf5Type type, const void* values, int64_t count,
                  const std::vector<int64_t>& shape);

@@ -1,5 +1,9 @@
+#include <fcntl.h>
 #include <hdf5.h>
+#include <unistd.h>
 
+#include <cerrno>
+#include <cstring>
 #include <map>
 
 #include "sharding/base/check.h"
@@ -16,6 +20,14 @@ namespace {
 
 /// Rows of a growing dataset are stored in chunks of about this size.
 constexpr int64_t kChunkBytes = 1 << 18;
+
+/// Makes an empty file that only its owner may read (the library would follow the umask); it must not exist.
+void reserve_name(const std::filesystem::path& path) {
+  const int file = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+  if (file < 0 || ::close(file) != 0) {
+    throw StorageError(concat("cannot create ", path.string(), ": ", std::strerror(errno)), ExitCode::kCannotCreate);
+  }
+}
 
 }  // namespace
 
@@ -52,15 +64,9 @@ Hdf5Writer::Hdf5Writer(const std::filesystem::path& path) : impl_(std::make_uniq
   impl_->path = path;
   const Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
   check(H5Pset_libver_bounds(access.get(), H5F_LIBVER_LATEST, H5F_LIBVER_LATEST), path, "choose the format");
-  const hid_t file = H5Fcreate(path.c_str(), H5F_ACC_EXCL, H5P_DEFAULT, access.get());
-  if (file < 0) {
-    try {
-      check(file, path, "create the file");
-    } catch (const StorageError& error) {
-      throw StorageError(error.what(), ExitCode::kCannotCreate);
-    }
-  }
-  impl_->file = Handle(file, H5Fclose);
+  reserve_name(path);
+  impl_->file = Handle(
+      check(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access.get()), path, "create the file"), H5Fclose);
 }
 
 Hdf5Writer::~Hdf5Writer() = default;
@@ -123,14 +129,16 @@ void Hdf5Writer::set_attribute(const std::string& name, const std::string& value
   check(H5Awrite(attribute.get(), type.get(), value.c_str()), impl_->path, "write attribute " + name);
 }
 
-void Hdf5Writer::close() {
+void Hdf5Writer::close() { close(*make_posix_file_system()); }
+
+void Hdf5Writer::close(FileSystem& files) {
   for (auto& [name, dataset] : impl_->growing) {
     check(dataset.close() ? 0 : -1, impl_->path, "close dataset " + name);
   }
   impl_->growing.clear();
   check(impl_->file.close() ? 0 : -1, impl_->path, "close the file");
   // The library itself never syncs (reliability_ops 2.2).
-  make_posix_file_system()->sync(impl_->path);
+  files.sync(impl_->path);
 }
 
 }  // namespace rondo

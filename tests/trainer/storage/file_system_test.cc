@@ -7,6 +7,7 @@
 #include <fstream>
 
 #include "sharding/base/error.h"
+#include "tests/support/scratch_folder.h"
 #include "trainer/storage/digest.h"
 
 namespace rondo {
@@ -16,12 +17,10 @@ using ::testing::HasSubstr;
 
 class FileSystemTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    root_ = std::filesystem::path(::testing::TempDir()) / "file_system_test";
-    std::filesystem::remove_all(root_);
-    files_->make_folder(root_ / "a" / "b");
-  }
-  std::filesystem::path root_;
+  void SetUp() override { files_->make_folder(root_ / "a" / "b"); }
+
+  testing::ScratchFolder folder_;
+  std::filesystem::path root_ = folder_.path();
   std::unique_ptr<FileSystem> files_ = make_posix_file_system();
 };
 
@@ -85,7 +84,8 @@ TEST(DigestTest, IsSha256) {
   // FIPS 180-4, the two classic examples.
   EXPECT_EQ(sha256_hex("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
   EXPECT_EQ(sha256_hex(""), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
-  const auto path = std::filesystem::path(::testing::TempDir()) / "digest_test";
+  const testing::ScratchFolder folder;
+  const auto path = folder.path() / "large";
   std::ofstream(path) << std::string(3'000'000, 'a');
   EXPECT_EQ(sha256_of_file(path), sha256_hex(std::string(3'000'000, 'a')));
   EXPECT_THROW(sha256_of_file("no/such/file"), StorageError);

@@ -9,7 +9,8 @@
 #include <fstream>
 #include <numeric>
 
-#include "sharding/base/error.h"
+#include "sharding/base/check.h"
+#include "tests/support/scratch_folder.h"
 #include "trainer/storage/file_system.h"
 
 namespace rondo {
@@ -20,12 +21,6 @@ using ::testing::HasSubstr;
 
 class Hdf5FileTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    path_ = std::filesystem::path(::testing::TempDir()) /
-            (std::string("hdf5_") + ::testing::UnitTest::GetInstance()->current_test_info()->name() + ".h5");
-    std::filesystem::remove(path_);
-  }
-
   void write_small() {
     Hdf5Writer writer(path_);
     const std::vector<float> values{1, 2, 3, 4, 5, 6};
@@ -45,7 +40,8 @@ class Hdf5FileTest : public ::testing::Test {
     return "";
   }
 
-  std::filesystem::path path_;
+  testing::ScratchFolder folder_;
+  std::filesystem::path path_ = folder_.path() / "file.h5";
 };
 
 TEST_F(Hdf5FileTest, ReadsBackEveryTypeShapeAndAttribute) {
@@ -93,6 +89,12 @@ TEST_F(Hdf5FileTest, AppendsAndReadsRanges) {
   EXPECT_THAT(rows, ElementsAre(8, 9, 10, 11));
 }
 
+TEST_F(Hdf5FileTest, IsForItsOwnerAlone) {
+  write_small();
+  const auto allowed = std::filesystem::status(path_).permissions();
+  EXPECT_EQ(allowed, std::filesystem::perms::owner_read | std::filesystem::perms::owner_write);
+}
+
 TEST_F(Hdf5FileTest, ReplacesNothing) {
   write_small();
   EXPECT_THAT(storage_error([&] { Hdf5Writer again(path_); }, ExitCode::kCannotCreate), HasSubstr(path_.string()));
@@ -136,7 +138,6 @@ TEST_F(Hdf5FileTest, AFullDiskIsReportedByTheWriteOrTheClose) {
 class HostileHdf5Test : public Hdf5FileTest {
  protected:
   void SetUp() override {
-    Hdf5FileTest::SetUp();
     write_small();
     file_ = H5Fopen(path_.c_str(), H5F_ACC_RDWR, H5P_DEFAULT);
     ASSERT_GE(file_, 0);
@@ -186,6 +187,35 @@ TEST_F(HostileHdf5Test, FiltersAreRefused) {
   make_dataset("filtered", 8, creation);
   H5Pclose(creation);
   EXPECT_THAT(error_of_reading("filtered"), HasSubstr("a filter"));
+}
+
+TEST_F(HostileHdf5Test, VirtualDatasetsAreRefused) {
+  const hid_t creation = H5Pcreate(H5P_DATASET_CREATE);
+  const hsize_t extent = 6;
+  const hid_t space = H5Screate_simple(1, &extent, nullptr);
+  ASSERT_GE(H5Pset_virtual(creation, space, "other.h5", "/x", space), 0);
+  H5Sclose(space);
+  make_dataset("virtual", extent, creation);
+  H5Pclose(creation);
+  EXPECT_THAT(error_of_reading("virtual"), HasSubstr("virtual layout"));
+}
+
+TEST_F(HostileHdf5Test, ACircleOfGroupsEnds) {
+  ASSERT_GE(H5Lcreate_hard(file_, "/", file_, "/item/again", H5P_DEFAULT, H5P_DEFAULT), 0);
+  H5Fclose(file_);
+  const Hdf5Reader reader(path_);
+  EXPECT_THAT(reader.datasets(), ElementsAre("item/values"));
+  EXPECT_FALSE(reader.has("item/again/none"));
+}
+
+TEST_F(HostileHdf5Test, EachOfThousandsOfDatasetsIsHeldAgainstTheFile) {
+  for (int i = 0; i < 2000; ++i) make_dataset(concat("d", i).c_str(), hsize_t{1} << 30, H5P_DEFAULT);
+  H5Fclose(file_);
+  const Hdf5Reader reader(path_);
+  for (const std::string& name : reader.datasets()) {
+    if (name == "item/values") continue;
+    EXPECT_THROW(reader.elements(name), StorageError);
+  }
 }
 
 }  // namespace
