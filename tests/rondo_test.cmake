@@ -1,3 +1,19 @@
+# Environment of every test: one OpenMP thread a rank, where things are, and what the sanitizers are to overlook.
+set(RONDO_TEST_ENVIRONMENT
+  OMP_NUM_THREADS=1
+  RONDO_SOURCE_DIR=${PROJECT_SOURCE_DIR}
+  RONDO_BINARY_DIR=${PROJECT_BINARY_DIR})
+set(RONDO_RANK_TEST_ENVIRONMENT "")
+if(RONDO_SANITIZE MATCHES address)
+  list(APPEND RONDO_TEST_ENVIRONMENT
+    LSAN_OPTIONS=suppressions=${CMAKE_CURRENT_LIST_DIR}/support/lsan.supp:print_suppressions=0)
+  # Whole stacks, or the frames of Open MPI that the suppressions name are missing.
+  set(RONDO_RANK_TEST_ENVIRONMENT ASAN_OPTIONS=fast_unwind_on_malloc=0)
+elseif(RONDO_SANITIZE MATCHES thread)
+  list(APPEND RONDO_TEST_ENVIRONMENT
+    TSAN_OPTIONS=suppressions=${CMAKE_CURRENT_LIST_DIR}/support/tsan.supp:ignore_noninstrumented_modules=1)
+endif()
+
 # rondo_test(<name> SOURCES ... [DEPS ...] [LABELS ...] [TIMEOUT seconds])
 #
 # One executable, one entry of ctest. Sources are relative to the calling folder. Ranks are threads here; one OpenMP thread each.
@@ -15,7 +31,7 @@ function(rondo_test name)
   target_link_libraries(${name} PRIVATE rondo_flags ${ARG_DEPS} GTest::gmock GTest::gtest_main)
   add_test(NAME ${name} COMMAND ${name})
   set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}"
-    ENVIRONMENT "OMP_NUM_THREADS=1;RONDO_SOURCE_DIR=${PROJECT_SOURCE_DIR};RONDO_BINARY_DIR=${PROJECT_BINARY_DIR}")
+    ENVIRONMENT "${RONDO_TEST_ENVIRONMENT}")
 endfunction()
 
 # rondo_rank_test(<name> SOURCES ... [DEPS ...] [RANKS ...] [TIMEOUT seconds])
@@ -40,7 +56,7 @@ function(rondo_rank_test name)
               ${MPIEXEC_NUMPROC_FLAG} ${ranks} $<TARGET_FILE:${name}>)
     set_tests_properties(${name}.ranks_${ranks} PROPERTIES
       PROCESSORS 2 TIMEOUT ${ARG_TIMEOUT} LABELS mpi
-      ENVIRONMENT "OMP_NUM_THREADS=1;RONDO_SOURCE_DIR=${PROJECT_SOURCE_DIR};RONDO_BINARY_DIR=${PROJECT_BINARY_DIR}")
+      ENVIRONMENT "${RONDO_TEST_ENVIRONMENT};${RONDO_RANK_TEST_ENVIRONMENT}")
   endforeach()
 endfunction()
 
