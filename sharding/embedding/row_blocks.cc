@@ -12,8 +12,8 @@ namespace rondo {
 namespace {
 
 constexpr int64_t kBlockBytes = 16 << 20;
-constexpr int64_t kHugePageBytes = 2 << 20;
-constexpr int64_t kCacheLineBytes = 64;
+constexpr size_t kHugePageBytes = 2 << 20;
+constexpr size_t kCacheLineBytes = 64;
 constexpr int64_t kFewestRows = 64;
 
 int64_t round_up(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
@@ -42,14 +42,13 @@ void RowBlocks::allocate(int64_t slot) {
   if (index >= blocks_.size()) blocks_.resize(index + 1);
   if (blocks_[index]) return;
   const int64_t bytes = record_bytes_ << shift_;
-  const bool huge = bytes >= kHugePageBytes;
-  const int64_t alignment = huge ? kHugePageBytes : kCacheLineBytes;
-  const auto size = static_cast<size_t>(round_up(bytes, kCacheLineBytes));
-  std::byte* const block = static_cast<std::byte*>(std::aligned_alloc(static_cast<size_t>(alignment), size));
-  if (block == nullptr) throw std::bad_alloc();
+  const bool huge = bytes >= static_cast<int64_t>(kHugePageBytes);
+  const auto size = static_cast<size_t>(bytes);
+  void* block = nullptr;
+  if (posix_memalign(&block, huge ? kHugePageBytes : kCacheLineBytes, size) != 0) throw std::bad_alloc();
   // Random access to rows is bound by address translation; a refusal costs speed only.
   if (huge) madvise(block, size, MADV_HUGEPAGE);
-  blocks_[index].reset(block);
+  blocks_[index].reset(static_cast<std::byte*>(block));
   ++allocated_;
 }
 

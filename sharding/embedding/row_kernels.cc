@@ -1,5 +1,7 @@
 #include "sharding/embedding/row_kernels.h"
 
+#include <algorithm>
+
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "sharding/embedding/row_kernels.cc"
 #include <hwy/foreach_target.h>
@@ -26,18 +28,26 @@ using Columns = hn::CappedTag<T, kPartialSums>;
 /// A vector from a row of which `left` columns remain; lanes beyond its end are zero and are not stored.
 template <class D, typename T = hn::TFromD<D>>
 HWY_INLINE hn::Vec<D> load(D d, const T* from, int64_t left) {
-  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  return left >= lanes ? hn::LoadU(d, from) : hn::MaskedLoad(hn::FirstN(d, static_cast<size_t>(left)), d, from);
+  if (left >= static_cast<int64_t>(hn::Lanes(d))) return hn::LoadU(d, from);
+#if HWY_MEM_OPS_MIGHT_FAULT  // a masked load reads the whole vector
+  HWY_ALIGN T whole[kPartialSums] = {};
+  std::copy_n(from, left, whole);
+  return hn::Load(d, whole);
+#else
+  return hn::MaskedLoad(hn::FirstN(d, static_cast<size_t>(left)), d, from);
+#endif
 }
 
 template <class D, typename T = hn::TFromD<D>>
 HWY_INLINE void store(D d, hn::Vec<D> value, T* to, int64_t left) {
-  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  if (left >= lanes) {
-    hn::StoreU(value, d, to);
-  } else {
-    hn::BlendedStore(value, hn::FirstN(d, static_cast<size_t>(left)), d, to);
-  }
+  if (left >= static_cast<int64_t>(hn::Lanes(d))) return hn::StoreU(value, d, to);
+#if HWY_MEM_OPS_MIGHT_FAULT
+  HWY_ALIGN T whole[kPartialSums];
+  hn::Store(value, d, whole);
+  std::copy_n(whole, left, to);
+#else
+  hn::BlendedStore(value, hn::FirstN(d, static_cast<size_t>(left)), d, to);
+#endif
 }
 
 /// sum_of_products of row_math.h, bit for bit.
