@@ -48,6 +48,14 @@ std::vector<int64_t> gather_values(Communicator& comm, int64_t mine, std::string
   return {values, values + comm.size()};
 }
 
+std::string text_of(Communicator& comm, const std::string& mine, int root, std::string_view what) {
+  const int64_t length = gather_values(comm, static_cast<int64_t>(mine.size()), what)[static_cast<size_t>(root)];
+  at::Tensor text = at::empty({length}, at::kByte);
+  if (comm.rank() == root) std::memcpy(text.mutable_data_ptr(), mine.data(), mine.size());
+  comm.broadcast(text, root, {Channel::kControl, what})->wait();
+  return {static_cast<const char*>(text.const_data_ptr()), static_cast<size_t>(length)};
+}
+
 }  // namespace
 
 std::chrono::milliseconds CommunicatorOptions::deadline(Phase phase) const {
@@ -81,13 +89,8 @@ void agree(Communicator& comm, const std::exception_ptr& mine, std::string_view 
   const auto failed = std::find_if(codes.begin(), codes.end(), [](int64_t code) { return code != 0; });
   if (failed == codes.end()) return;
   const auto root = static_cast<int>(failed - codes.begin());
-  const int64_t length =
-      gather_values(comm, static_cast<int64_t>(failure.text.size()), what)[static_cast<size_t>(root)];
-  at::Tensor text = at::empty({length}, at::kByte);
-  if (comm.rank() == root) std::memcpy(text.mutable_data_ptr(), failure.text.data(), failure.text.size());
-  comm.broadcast(text, root, {Channel::kControl, what})->wait();
+  const std::string reason = text_of(comm, failure.text, root, what);
   if (mine) std::rethrow_exception(mine);
-  const std::string_view reason(static_cast<const char*>(text.const_data_ptr()), static_cast<size_t>(length));
   throw PeerError(concat("rank ", root, " failed in ", what, ": ", reason), static_cast<ExitCode>(*failed));
 }
 
@@ -96,6 +99,10 @@ int64_t broadcast_value(Communicator& comm, int64_t value, std::string_view what
   *cell.mutable_data_ptr<int64_t>() = value;
   comm.broadcast(cell, /*root=*/0, {Channel::kControl, what})->wait();
   return *cell.const_data_ptr<int64_t>();
+}
+
+std::string broadcast_text(Communicator& comm, const std::string& text, std::string_view what) {
+  return text_of(comm, text, /*root=*/0, what);
 }
 
 int64_t sum_of(Communicator& comm, int64_t value, std::string_view what) {

@@ -7,6 +7,7 @@
 #include <exception>
 #include <memory>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -113,6 +114,9 @@ void agree(Communicator& comm, const std::exception_ptr& mine, std::string_view 
 int64_t broadcast_value(Communicator& comm, int64_t value, std::string_view what);
 int64_t sum_of(Communicator& comm, int64_t value, std::string_view what);
 int64_t largest_of(Communicator& comm, int64_t value, std::string_view what);
+
+/// Text of rank 0 on every rank.
+std::string broadcast_text(Communicator& comm, const std::string& text, std::string_view what);
 
 /// Rows of every rank, in rank order: the sizes for an uneven all_gather.
 std::vector<int64_t> gather_sizes(Communicator& comm, int64_t mine, std::string_view what);

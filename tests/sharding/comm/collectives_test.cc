@@ -229,6 +229,8 @@ TEST_P(ControlTest, HostNumbersMeet) {
   on_each_rank([](Communicator& comm) {
     const int world = comm.size();
     EXPECT_EQ(broadcast_value(comm, 40 + comm.rank(), "value"), 40);
+    EXPECT_EQ(broadcast_text(comm, std::string(3, static_cast<char>('a' + comm.rank())), "text"), "aaa");
+    EXPECT_EQ(broadcast_text(comm, comm.rank() == 0 ? "" : "other", "empty text"), "");
     EXPECT_EQ(sum_of(comm, comm.rank() + 1, "sum"), world * (world + 1) / 2);
     EXPECT_EQ(largest_of(comm, -comm.rank(), "largest"), 0);
     EXPECT_EQ(largest_of(comm, comm.rank(), "largest"), world - 1);
