@@ -44,6 +44,10 @@ class Hdf5Writer {
     append_raw(name, hdf5_type<T>(), values.data(), static_cast<int64_t>(values.size()), width);
   }
 
+  /// Says how many rows `append` will give a dataset, so that it lies in one piece (not in chunks). `close` throws
+  /// InternalError if they were others. `width` as in `append`.
+  void declare(const std::string& name, Hdf5Type type, int64_t rows, int64_t width = 0);
+
   void set_attribute(const std::string& name, int64_t value);
   void set_attribute(const std::string& name, const std::string& value);
 

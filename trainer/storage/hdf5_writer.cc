@@ -29,12 +29,19 @@ void reserve_name(const std::filesystem::path& path) {
   }
 }
 
+/// A dataset that `append` fills.
+struct Appended {
+  Handle dataset;
+  int64_t filled = 0;     // rows
+  int64_t declared = -1;  // rows; -1: it grows
+};
+
 }  // namespace
 
 struct Hdf5Writer::Impl {
   std::filesystem::path path;
   Handle file;
-  std::map<std::string, Handle> growing;  // datasets of `append`
+  std::map<std::string, Appended> appended;
 
   Handle create(const std::string& name, Hdf5Type type, const Handle& space, hid_t creation) const {
     const Handle links(H5Pcreate(H5P_LINK_CREATE), H5Pclose);
@@ -45,8 +52,8 @@ struct Hdf5Writer::Impl {
             H5Dclose};
   }
 
-  Handle& growing_dataset(const std::string& name, Hdf5Type type, int64_t width) {
-    if (const auto found = growing.find(name); found != growing.end()) return found->second;
+  Appended& growing_dataset(const std::string& name, Hdf5Type type, int64_t width) {
+    if (const auto found = appended.find(name); found != appended.end()) return found->second;
     const int rank = width > 0 ? 2 : 1;
     const hsize_t columns = static_cast<hsize_t>(width);
     const hsize_t now[2] = {0, columns}, most[2] = {H5S_UNLIMITED, columns};
@@ -55,7 +62,7 @@ struct Hdf5Writer::Impl {
     const int64_t row_bytes = std::max<int64_t>(width, 1) * static_cast<int64_t>(H5Tget_size(hdf5::native_type(type)));
     const hsize_t chunk[2] = {static_cast<hsize_t>(std::max<int64_t>(kChunkBytes / row_bytes, 1)), columns};
     check(H5Pset_chunk(creation.get(), rank, chunk), path, "chunk " + name);
-    return growing.emplace(name, create(name, type, space, creation.get())).first->second;
+    return appended.emplace(name, Appended{create(name, type, space, creation.get())}).first->second;
   }
 };
 
@@ -88,25 +95,33 @@ void Hdf5Writer::write_raw(const std::string& name, Hdf5Type type, const void* v
   check(dataset.close() ? 0 : -1, impl_->path, "close dataset " + name);
 }
 
+void Hdf5Writer::declare(const std::string& name, Hdf5Type type, int64_t rows, int64_t width) {
+  const hsize_t extent[2] = {static_cast<hsize_t>(rows), static_cast<hsize_t>(width)};
+  const Handle space(check(H5Screate_simple(width > 0 ? 2 : 1, extent, nullptr), impl_->path, "shape " + name),
+                     H5Sclose);
+  const bool fresh =
+      impl_->appended.emplace(name, Appended{impl_->create(name, type, space, H5P_DEFAULT), 0, rows}).second;
+  RONDO_CHECK(fresh, "dataset ", name, " declared twice");
+}
+
 void Hdf5Writer::append_raw(const std::string& name, Hdf5Type type, const void* values, int64_t count, int64_t width) {
-  const Handle& dataset = impl_->growing_dataset(name, type, width);
-  const int64_t columns = std::max<int64_t>(width, 1);
+  Appended& target = impl_->growing_dataset(name, type, width);
+  const int64_t columns = std::max<int64_t>(width, 1), rows = count / columns;
   RONDO_CHECK_EQ(count % columns, 0, "elements of ", name);
-  const auto rows = static_cast<hsize_t>(count / columns);
   if (rows == 0) return;
-  hsize_t extent[2] = {};
-  const Handle before(check(H5Dget_space(dataset.get()), impl_->path, "read the shape of " + name), H5Sclose);
-  check(H5Sget_simple_extent_dims(before.get(), extent, nullptr), impl_->path, "read the shape of " + name);
-  const hsize_t start[2] = {extent[0], 0}, block[2] = {rows, static_cast<hsize_t>(width)};
-  extent[0] += rows;
-  check(H5Dset_extent(dataset.get(), extent), impl_->path, "grow dataset " + name);
-  const Handle target(check(H5Dget_space(dataset.get()), impl_->path, "read the shape of " + name), H5Sclose);
-  check(H5Sselect_hyperslab(target.get(), H5S_SELECT_SET, start, nullptr, block, nullptr), impl_->path,
+  const hsize_t start[2] = {static_cast<hsize_t>(target.filled), 0};
+  const hsize_t block[2] = {static_cast<hsize_t>(rows), static_cast<hsize_t>(width)};
+  const hsize_t extent[2] = {start[0] + block[0], block[1]};
+  if (target.declared < 0) {
+    check(H5Dset_extent(target.dataset.get(), extent), impl_->path, "grow dataset " + name);
+  }
+  const Handle there(check(H5Dget_space(target.dataset.get()), impl_->path, "read the shape of " + name), H5Sclose);
+  check(H5Sselect_hyperslab(there.get(), H5S_SELECT_SET, start, nullptr, block, nullptr), impl_->path,
         "select rows of " + name);
-  const Handle source(check(H5Screate_simple(width > 0 ? 2 : 1, block, nullptr), impl_->path, "shape " + name),
-                      H5Sclose);
-  check(H5Dwrite(dataset.get(), hdf5::native_type(type), source.get(), target.get(), H5P_DEFAULT, values), impl_->path,
-        "write dataset " + name);
+  const Handle here(check(H5Screate_simple(width > 0 ? 2 : 1, block, nullptr), impl_->path, "shape " + name), H5Sclose);
+  check(H5Dwrite(target.dataset.get(), hdf5::native_type(type), here.get(), there.get(), H5P_DEFAULT, values),
+        impl_->path, "write dataset " + name);
+  target.filled += rows;
 }
 
 void Hdf5Writer::set_attribute(const std::string& name, int64_t value) {
@@ -132,10 +147,12 @@ void Hdf5Writer::set_attribute(const std::string& name, const std::string& value
 void Hdf5Writer::close() { close(*make_posix_file_system()); }
 
 void Hdf5Writer::close(FileSystem& files) {
-  for (auto& [name, dataset] : impl_->growing) {
-    check(dataset.close() ? 0 : -1, impl_->path, "close dataset " + name);
+  for (auto& [name, target] : impl_->appended) {
+    RONDO_CHECK(target.declared < 0 || target.declared == target.filled, name, " declared with ", target.declared,
+                " rows, got ", target.filled);
+    check(target.dataset.close() ? 0 : -1, impl_->path, "close dataset " + name);
   }
-  impl_->growing.clear();
+  impl_->appended.clear();
   check(impl_->file.close() ? 0 : -1, impl_->path, "close the file");
   // The library itself never syncs (reliability_ops 2.2).
   files.sync(impl_->path);

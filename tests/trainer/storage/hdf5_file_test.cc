@@ -89,6 +89,27 @@ TEST_F(Hdf5FileTest, AppendsAndReadsRanges) {
   EXPECT_THAT(rows, ElementsAre(8, 9, 10, 11));
 }
 
+TEST_F(Hdf5FileTest, DeclaredRowsLieInOnePiece) {
+  const std::vector<double> values{1, 2, 3, 4, 5, 6};
+  Hdf5Writer writer(path_);
+  writer.declare("pairs", Hdf5Type::kFloat64, 3, 2);
+  writer.declare("none", Hdf5Type::kInt64, 0);
+  writer.append<double>("pairs", std::span(values).first(2), 2);
+  writer.append<double>("pairs", std::span(values).subspan(2), 2);
+  EXPECT_THROW(writer.append<double>("pairs", values, 2), StorageError);  // more than declared
+  writer.close();
+  const Hdf5Reader reader(path_);
+  EXPECT_EQ(reader.read<double>("pairs"), values);
+  EXPECT_THAT(reader.shape("pairs"), ElementsAre(3, 2));
+  EXPECT_THAT(reader.shape("none"), ElementsAre(0));
+  EXPECT_LT(std::filesystem::file_size(path_), 10'000U);
+
+  std::filesystem::remove(path_);
+  Hdf5Writer unfinished(path_);
+  unfinished.declare("pairs", Hdf5Type::kFloat64, 3, 2);
+  EXPECT_THROW(unfinished.close(), InternalError);
+}
+
 TEST_F(Hdf5FileTest, IsForItsOwnerAlone) {
   write_small();
   const auto allowed = std::filesystem::status(path_).permissions();
