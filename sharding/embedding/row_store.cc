@@ -27,6 +27,11 @@ constexpr int64_t kCacheLineBytes = 64;
 
 using Slots = std::variant<KeyIndex, DenseSlots>;
 
+/// Bytes [first, last) of a record.
+struct ByteRange {
+  int64_t first, last;
+};
+
 const TableSpec& validated(const TableSpec& spec) {
   validate(spec);
   return spec;
@@ -94,7 +99,7 @@ struct RowStore::Impl {
   void touch(std::byte* row, int64_t step, int64_t occurrences) const;
 
   template <typename Body>
-  void for_each_chunk(std::span<const int64_t> wanted, int64_t bytes, const Body& body) const;
+  void for_each_chunk(std::span<const int64_t> wanted, ByteRange fetched, const Body& body) const;
   void initialise(std::span<const KeySlot> fresh) const;
   void fill(std::span<const int64_t> filled, const BucketRows& rows) const;
   template <typename T>
@@ -142,17 +147,18 @@ void RowStore::Impl::touch(std::byte* row, int64_t step, int64_t occurrences) co
   store_as(row + layout.version_offset, step);
 }
 
-/// Calls body(first, count, rows) for runs of `wanted`, in parallel, while the first `bytes` of the next run's rows are
-/// fetched. rows[i] is null for slot -1.
+/// Calls body(first, count, rows) for runs of `wanted`, in parallel, while the bytes `fetched` of the next run's rows
+/// come to the cache. rows[i] is null for slot -1.
 template <typename Body>
-void RowStore::Impl::for_each_chunk(std::span<const int64_t> wanted, int64_t bytes, const Body& body) const {
+void RowStore::Impl::for_each_chunk(std::span<const int64_t> wanted, ByteRange fetched, const Body& body) const {
   parallel_for(static_cast<int64_t>(wanted.size()), kRowGrain, [&](int64_t begin, int64_t end) {
     std::byte* rows[2][kChunk];
     const auto fetch = [&](int64_t first, std::byte** chunk) {
       for (int64_t i = first; i < std::min(end, first + kChunk); ++i) {
         std::byte* const row = wanted[i] < 0 ? nullptr : blocks.row(wanted[i]);
         chunk[i - first] = row;
-        for (int64_t at = 0; row != nullptr && at < bytes; at += kCacheLineBytes) __builtin_prefetch(row + at);
+        if (row == nullptr) continue;
+        for (int64_t at = fetched.first; at < fetched.last; at += kCacheLineBytes) __builtin_prefetch(row + at);
       }
     };
     fetch(begin, rows[0]);
@@ -205,7 +211,7 @@ template <typename T>
 void RowStore::Impl::update(const RowUpdate& update) const {
   const auto step = make_row_step<T>(spec.optimizer, update.step, update.learning_rate_factor);
   const T* const gradients = update.gradients.const_data_ptr<T>();
-  for_each_chunk(update.slots, layout.record_bytes, [&](int64_t first, int64_t count, std::byte* const* rows) {
+  for_each_chunk(update.slots, {0, layout.record_bytes}, [&](int64_t first, int64_t count, std::byte* const* rows) {
     T* values[kChunk];
     const T* gradient[kChunk];
     for (int64_t i = 0; i < count; ++i) {
@@ -251,7 +257,7 @@ void RowStore::gather(std::span<const int64_t> slots, at::Tensor& values) const 
   check_matrix(values, static_cast<int64_t>(slots.size()), impl_->spec.dim, impl_->type());
   const int64_t bytes = impl_->layout.values_bytes;
   auto* const to = static_cast<std::byte*>(values.data_ptr());
-  impl_->for_each_chunk(slots, bytes, [&](int64_t first, int64_t count, std::byte* const* rows) {
+  impl_->for_each_chunk(slots, {0, bytes}, [&](int64_t first, int64_t count, std::byte* const* rows) {
     for (int64_t i = 0; i < count; ++i) {
       std::byte* const target = to + (first + i) * bytes;
       rows[i] == nullptr ? std::memset(target, 0, static_cast<size_t>(bytes))
@@ -264,11 +270,12 @@ void RowStore::statistics(std::span<const int64_t> slots, int64_t step, std::spa
                           std::span<uint8_t> trained) const {
   RONDO_CHECK_EQ(slots.size(), counts.size());
   RONDO_CHECK_EQ(slots.size(), trained.size());
-  parallel_for(static_cast<int64_t>(slots.size()), kRowGrain, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const std::byte* const row = slots[i] < 0 ? nullptr : impl_->blocks.row(slots[i]);
-      counts[i] = row == nullptr ? 0.0F : impl_->count_at(row, step - 1);
-      trained[i] = row != nullptr && load_as<int64_t>(row + impl_->layout.version_offset) > 0;
+  const RowLayout& layout = impl_->layout;
+  const ByteRange metadata{layout.count_offset, layout.record_bytes};
+  impl_->for_each_chunk(slots, metadata, [&](int64_t first, int64_t count, std::byte* const* rows) {
+    for (int64_t i = 0; i < count; ++i) {
+      counts[first + i] = rows[i] == nullptr ? 0.0F : impl_->count_at(rows[i], step - 1);
+      trained[first + i] = rows[i] != nullptr && load_as<int64_t>(rows[i] + layout.version_offset) > 0;
     }
   });
 }
@@ -286,7 +293,7 @@ void RowStore::assign(std::span<const int64_t> slots, const at::Tensor& values, 
   check_matrix(values, static_cast<int64_t>(slots.size()), impl_->spec.dim, impl_->type());
   const int64_t bytes = impl_->layout.values_bytes;
   const auto* const from = static_cast<const std::byte*>(values.const_data_ptr());
-  impl_->for_each_chunk(slots, bytes, [&](int64_t first, int64_t count, std::byte* const* rows) {
+  impl_->for_each_chunk(slots, {0, bytes}, [&](int64_t first, int64_t count, std::byte* const* rows) {
     for (int64_t i = 0; i < count; ++i) {
       std::memcpy(rows[i], from + (first + i) * bytes, static_cast<size_t>(bytes));
       impl_->touch(rows[i], step, 0);
