@@ -36,6 +36,9 @@ class Catalog {
   /// Throws DataError (kMissingInput) or StorageError naming the file.
   static Catalog open(const std::filesystem::path& dataset_folder);
 
+  /// Writes the file; it must not exist.
+  void save(const std::filesystem::path& path) const;
+
   int64_t items() const { return static_cast<int64_t>(keys.size()); }
 
   /// Place of a row key, -1 if absent.

@@ -11,10 +11,13 @@
 
 namespace rondo {
 
-/// All events of a dataset, sorted by user, then time, then file order: `events-*.h5` joined with the catalogue.
+/// All events of a dataset, sorted by user, then time, then file order: `events-00000.h5` joined with the catalogue.
 struct EventLog {
-  /// Reads every events file of the folder. Throws DataError or StorageError naming the file.
+  /// Reads the events file of the folder. Throws DataError or StorageError naming the file.
   static EventLog open(const std::filesystem::path& dataset_folder, const Catalog& catalog);
+
+  /// Place of a user by its raw key, -1 if unknown. A scan: for a person's question, not for a loop.
+  int64_t find_user(std::string_view raw) const;
 
   int64_t users() const { return static_cast<int64_t>(user_keys.size()); }
   int64_t events() const { return static_cast<int64_t>(item.size()); }
