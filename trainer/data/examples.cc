@@ -16,120 +16,147 @@ int64_t user_of_event(const EventLog& events, int64_t event) {
   return after - events.user_offsets.begin() - 1;
 }
 
-void add_history_event(const EventLog& events, int64_t event, int64_t target_time, Batch& batch) {
+void append_history(const EventLog& events, int64_t event, int64_t now, Batch& batch) {
   const auto e = static_cast<size_t>(event);
   batch.history_items.push_back(events.item[e]);
-  const double age = static_cast<double>(target_time - events.time[e]) / kMicrosecondsPerDay;
-  batch.history_age_days.push_back(static_cast<float>(std::max(age, 0.0)));
+  batch.history_age_days.push_back(static_cast<float>(static_cast<double>(now - events.time[e]) / kMicrosecondsPerDay));
   batch.history_behaviours.push_back(events.behaviour[e]);
 }
 
-Batch empty_batch() {
+Batch empty_batch(int64_t examples) {
+  const auto count = static_cast<size_t>(examples);
   Batch batch;
-  batch.history_offsets = {0};
-  batch.positive_offsets = {0};
+  batch.examples.reserve(count);
+  batch.users.reserve(count);
+  batch.targets.reserve(count);
+  batch.weights.reserve(count);
+  batch.history_offsets.reserve(count + 1);
+  batch.history_offsets.push_back(0);
+  batch.positive_offsets.reserve(count + 1);
+  batch.positive_offsets.push_back(0);
   return batch;
+}
+
+void append_example(int64_t example, int64_t user, int32_t target, Batch& batch) {
+  batch.examples.push_back(example);
+  batch.users.push_back(user);
+  batch.targets.push_back(target);
+  batch.weights.push_back(1.0F);
 }
 
 }  // namespace
 
 void validate(const ExampleOptions& options) {
-  if (options.history_max < 1 || options.history_max > 10'000) {
-    throw ConfigError(concat("history_max must be from 1 to 10000, got ", options.history_max));
+  constexpr int64_t kMax = 100'000;
+  if (options.history_max < 1 || options.history_max > kMax) {
+    throw ConfigError(concat("history_max must be in [1, ", kMax, "], got ", options.history_max));
   }
 }
 
 TrainingExamples::TrainingExamples(const EventLog& events, const Split& split, const ExampleOptions& options,
                                    uint64_t seed)
     : events_(events), split_(split), options_(options), seed_(seed) {
-  validate(options_);
-  if (!options_.last_only) {
-    targets_ = split.training_targets;
-  } else {
-    for (const int64_t event : split.training_targets) {
-      const int64_t user = user_of_event(events, event);
-      if (!targets_.empty() && user_of_event(events, targets_.back()) == user) targets_.pop_back();
-      targets_.push_back(event);
-    }
+  validate(options);
+  RONDO_CHECK_EQ(split.is_training.size(), events.item.size(), "split of another log");
+  targets_.reserve(split.training_targets.size());
+  positives_.reserve(split.training_targets.size());
+  positive_offsets_.reserve(static_cast<size_t>(events.users()) + 1);
+  positive_offsets_.push_back(0);
+  std::span<const int64_t> left(split.training_targets);
+  for (int64_t user = 0; user < events.users(); ++user) {
+    const int64_t end = events.user_offsets[static_cast<size_t>(user) + 1];
+    const auto count = static_cast<size_t>(std::lower_bound(left.begin(), left.end(), end) - left.begin());
+    find_targets(left.first(count));
+    find_positives(left.first(count));
+    left = left.subspan(count);
   }
-  // An example without a history has no user vector to learn from.
-  std::erase_if(targets_, [this](int64_t event) { return !has_history(event); });
-  if (targets_.empty()) throw DataError("no training examples: no user has two training events at different times");
+  if (targets_.empty()) {
+    throw DataError(
+        concat("no training examples: of ", events.users(), " users none has two training events",
+               options.history_same_time ? "" : " at different times (examples.history_same_time allows equal ones)"));
+  }
+  positives_.shrink_to_fit();
 }
 
-bool TrainingExamples::is_history_of(int64_t event, int64_t target) const {
-  const auto e = static_cast<size_t>(event), t = static_cast<size_t>(target);
-  return split_.is_training[e] != 0 && (options_.history_same_time || events_.time[e] < events_.time[t]);
+/// A target has a history if the user's first training event is one.
+void TrainingExamples::find_targets(std::span<const int64_t> training) {
+  if (training.empty()) return;
+  const int64_t first_time = events_.time[static_cast<size_t>(training.front())];
+  const auto has_history = [&](int64_t event) {
+    return options_.history_same_time ? event > training.front()
+                                      : events_.time[static_cast<size_t>(event)] > first_time;
+  };
+  for (const int64_t event : options_.last_only ? training.last(1) : training) {
+    if (has_history(event)) targets_.push_back(event);
+  }
 }
 
-bool TrainingExamples::has_history(int64_t target) const {
-  const int64_t first = events_.user_offsets[static_cast<size_t>(user_of_event(events_, target))];
-  for (int64_t event = first; event < target; ++event) {
-    if (split_.is_training[static_cast<size_t>(event)] != 0) return is_history_of(event, target);
-  }
-  return false;
-}
-
-int64_t TrainingExamples::size() const { return static_cast<int64_t>(targets_.size()); }
-
-void TrainingExamples::append(int64_t target, Batch& batch) const {
-  const int64_t user = user_of_event(events_, target);
-  const int64_t first = events_.user_offsets[static_cast<size_t>(user)];
-  const int64_t last = events_.user_offsets[static_cast<size_t>(user) + 1];
-  const auto t = static_cast<size_t>(target);
-  batch.users.push_back(user);
-  batch.targets.push_back(events_.item[t]);
-  batch.weights.push_back(1.0F);
-
-  int64_t begin = target, left = options_.history_max;
-  while (begin > first && left > 0) left -= is_history_of(--begin, target) ? 1 : 0;
-  for (int64_t event = begin; event < target; ++event) {
-    if (is_history_of(event, target)) add_history_event(events_, event, events_.time[t], batch);
-  }
-  batch.history_offsets.push_back(static_cast<int64_t>(batch.history_items.size()));
-
-  const auto from = static_cast<std::ptrdiff_t>(batch.positives.size());
-  for (int64_t event = first; event < last; ++event) {
-    if (split_.is_training[static_cast<size_t>(event)] != 0)
-      batch.positives.push_back(events_.item[static_cast<size_t>(event)]);
-  }
-  std::sort(batch.positives.begin() + from, batch.positives.end());
-  batch.positives.erase(std::unique(batch.positives.begin() + from, batch.positives.end()), batch.positives.end());
-  batch.positive_offsets.push_back(static_cast<int64_t>(batch.positives.size()));
+void TrainingExamples::find_positives(std::span<const int64_t> training) {
+  const auto before = static_cast<std::ptrdiff_t>(positives_.size());
+  for (const int64_t event : training) positives_.push_back(events_.item[static_cast<size_t>(event)]);
+  std::sort(positives_.begin() + before, positives_.end());
+  positives_.erase(std::unique(positives_.begin() + before, positives_.end()), positives_.end());
+  positive_offsets_.push_back(static_cast<int64_t>(positives_.size()));
 }
 
 Batch TrainingExamples::next(DataCursor& cursor, int64_t global_batch, int rank, int world) const {
-  RONDO_CHECK(cursor.next >= 0 && cursor.next < size(), "cursor ", cursor.next, " of ", size(), " examples");
-  Batch batch = empty_batch();
+  RONDO_CHECK(cursor.next >= 0 && cursor.next < size(), "cursor at ", cursor.next, " of ", size(), " examples");
+  RONDO_CHECK(global_batch > 0 && rank >= 0 && rank < world, "batch ", global_batch, ", rank ", rank, " of ", world);
+  const int64_t global_size = std::min(global_batch, size() - cursor.next);
+  const int64_t begin = cursor.next + global_size * rank / world;
+  const int64_t end = cursor.next + global_size * (rank + 1) / world;
+  Batch batch = empty_batch(end - begin);
   batch.epoch = cursor.epoch;
   batch.first = cursor.next;
-  batch.global_size = std::min(global_batch, size() - cursor.next);
-  const Permutation order(
-      static_cast<uint64_t>(size()),
-      CounterRandom(seed_, static_cast<uint64_t>(cursor.epoch), RandomPurpose::kExampleOrder).bits(0, 0));
-  const int64_t begin = cursor.next + batch.global_size * rank / world;
-  const int64_t end = cursor.next + batch.global_size * (rank + 1) / world;
+  batch.global_size = global_size;
+  const CounterRandom random(seed_, static_cast<uint64_t>(cursor.epoch), RandomPurpose::kExampleOrder);
+  const Permutation order(targets_.size(), random.bits(0, 0));
   for (int64_t index = begin; index < end; ++index) {
-    batch.examples.push_back(index);
-    append(targets_[static_cast<size_t>(order(static_cast<uint64_t>(index)))], batch);
+    const int64_t target = targets_[order(static_cast<uint64_t>(index))];
+    const int64_t user = user_of_event(events_, target);
+    append_example(index, user, events_.item[static_cast<size_t>(target)], batch);
+    append_inputs(target, user, batch);
   }
-  cursor.next += batch.global_size;
+  cursor.next += global_size;
   if (cursor.next == size()) cursor = {cursor.epoch + 1, 0};
   return batch;
 }
 
+void TrainingExamples::append_inputs(int64_t target, int64_t user, Batch& batch) const {
+  const auto u = static_cast<size_t>(user);
+  const int64_t now = events_.time[static_cast<size_t>(target)];
+  const auto first = events_.time.begin() + events_.user_offsets[u];
+  const auto strict_end = std::lower_bound(first, events_.time.begin() + target, now) - events_.time.begin();
+  const int64_t end = options_.history_same_time ? target : strict_end;
+  int64_t begin = end;
+  for (int64_t left = options_.history_max; left > 0 && begin > events_.user_offsets[u];) {
+    left -= split_.is_training[static_cast<size_t>(--begin)];
+  }
+  for (int64_t event = begin; event < end; ++event) {
+    if (split_.is_training[static_cast<size_t>(event)] != 0) append_history(events_, event, now, batch);
+  }
+  batch.history_offsets.push_back(static_cast<int64_t>(batch.history_items.size()));
+  batch.positives.insert(batch.positives.end(), positives_.begin() + positive_offsets_[u],
+                         positives_.begin() + positive_offsets_[u + 1]);
+  batch.positive_offsets.push_back(static_cast<int64_t>(batch.positives.size()));
+}
+
 Batch make_inputs(const EventLog& events, std::span<const EvaluationCase> cases, const ExampleOptions& options) {
-  Batch batch = empty_batch();
-  for (const EvaluationCase& one : cases) {
-    batch.users.push_back(one.user);
-    batch.targets.push_back(-1);
-    batch.weights.push_back(1.0F);
-    const size_t count = std::min(one.history.size(), static_cast<size_t>(options.history_max));
-    for (const int64_t event : std::span(one.history).last(count)) add_history_event(events, event, one.time, batch);
+  validate(options);
+  Batch batch = empty_batch(static_cast<int64_t>(cases.size()));
+  batch.global_size = static_cast<int64_t>(cases.size());
+  for (size_t i = 0; i < cases.size(); ++i) {
+    const EvaluationCase& one = cases[i];
+    append_example(static_cast<int64_t>(i), one.user, -1, batch);
+    const auto is_earlier = [&](int64_t event) { return events.time[static_cast<size_t>(event)] < one.time; };
+    const auto end = options.history_same_time
+                         ? one.history.end()
+                         : std::partition_point(one.history.begin(), one.history.end(), is_earlier);
+    const auto begin = end - std::min<std::ptrdiff_t>(options.history_max, end - one.history.begin());
+    for (auto event = begin; event != end; ++event) append_history(events, *event, one.time, batch);
     batch.history_offsets.push_back(static_cast<int64_t>(batch.history_items.size()));
     batch.positive_offsets.push_back(0);
   }
-  batch.global_size = batch.size();
   return batch;
 }
 

@@ -2,216 +2,162 @@
 
 #include <algorithm>
 #include <limits>
+#include <numeric>
+#include <span>
+#include <utility>
 
 #include "sharding/base/check.h"
-#include "sharding/base/random.h"
+#include "trainer/data/held_out.h"
 
 namespace rondo {
 namespace {
 
-enum class Part : uint8_t { kTraining, kValid, kTest };
-
-struct UserRange {
-  int64_t begin = 0;
-  int64_t end = 0;
-};
-
-UserRange range_of(const EventLog& events, int64_t user) {
-  return {events.user_offsets[static_cast<size_t>(user)], events.user_offsets[static_cast<size_t>(user) + 1]};
-}
-
-int64_t distinct_items(const EventLog& events, UserRange range) {
-  std::vector<int32_t> items(events.item.begin() + range.begin, events.item.begin() + range.end);
+void sort_distinct(std::vector<int32_t>& items) {
   std::sort(items.begin(), items.end());
-  return std::unique(items.begin(), items.end()) - items.begin();
+  items.erase(std::unique(items.begin(), items.end()), items.end());
 }
 
-/// First event of the basket that ends before `end`.
-int64_t basket_begin(const EventLog& events, UserRange range, int64_t end) {
-  int64_t begin = end;
-  while (begin > range.begin &&
-         events.basket[static_cast<size_t>(begin) - 1] == events.basket[static_cast<size_t>(end) - 1]) {
-    --begin;
-  }
-  // The history is strictly earlier: events at the basket's first time stay with it.
-  while (begin > range.begin && begin < end &&
-         events.time[static_cast<size_t>(begin) - 1] == events.time[static_cast<size_t>(begin)]) {
-    --begin;
-  }
-  return begin;
-}
-
-/// Assigns a part to every event.
-class PartAssigner {
- public:
-  PartAssigner(const EventLog& events, const SplitOptions& options)
-      : events_(events), options_(options), parts_(static_cast<size_t>(events.events()), Part::kTraining) {
-    if (options.kind == SplitKind::kGlobalTime) find_cuts();
-    for (int64_t user = 0; user < events.users(); ++user) assign_user(user);
-  }
-
-  const std::vector<Part>& parts() const { return parts_; }
-
- private:
-  /// The cuts lie between timestamps: events at the cut's own time are behind it.
-  void find_cuts() {
-    std::vector<int64_t> times = events_.time;
-    const auto cut = [&](double fraction) {
-      const auto place = std::min(static_cast<size_t>(static_cast<double>(times.size()) * fraction), times.size() - 1);
-      std::nth_element(times.begin(), times.begin() + static_cast<std::ptrdiff_t>(place), times.end());
-      return times[place];
-    };
-    if (times.empty()) return;
-    valid_cut_ = cut(1.0 - options_.valid_fraction - options_.test_fraction);
-    test_cut_ = cut(1.0 - options_.test_fraction);
-  }
-
-  void assign_user(int64_t user) {
-    const UserRange range = range_of(events_, user);
-    if (options_.kind == SplitKind::kGlobalTime) {
-      for (int64_t e = range.begin; e < range.end; ++e) part(e) = part_by_time(events_.time[static_cast<size_t>(e)]);
-      return;
-    }
-    if (distinct_items(events_, range) < options_.min_user_events) return;
-    switch (options_.kind) {
-      case SplitKind::kLeaveOneOut:
-        part(range.end - 1) = Part::kTest;
-        part(range.end - 2) = Part::kValid;
-        return;
-      case SplitKind::kLastBasketOut:
-        assign_baskets(range);
-        return;
-      default:
-        assign_by_chance(user, range);
-    }
-  }
-
-  Part part_by_time(int64_t time) const {
-    return time >= test_cut_ ? Part::kTest : time >= valid_cut_ ? Part::kValid : Part::kTraining;
-  }
-
-  /// The last basket is test, the one before it valid; a user needs a basket before each to have a history.
-  void assign_baskets(UserRange range) {
-    const int64_t test = basket_begin(events_, range, range.end);
-    if (test == range.begin) return;
-    for (int64_t e = test; e < range.end; ++e) part(e) = Part::kTest;
-    const int64_t valid = basket_begin(events_, range, test);
-    if (valid == range.begin) return;
-    for (int64_t e = valid; e < test; ++e) part(e) = Part::kValid;
-  }
-
-  void assign_by_chance(int64_t user, UserRange range) {
-    const CounterRandom random(options_.seed, 0, RandomPurpose::kSplit);
-    const uint64_t key = events_.user_keys[static_cast<size_t>(user)];
-    for (int64_t e = range.begin; e < range.end; ++e) {
-      const double draw = random.uniform(key, static_cast<uint64_t>(e - range.begin));
-      if (draw < options_.test_fraction) {
-        part(e) = Part::kTest;
-      } else if (draw < options_.test_fraction + options_.valid_fraction) {
-        part(e) = Part::kValid;
-      }
-    }
-  }
-
-  Part& part(int64_t event) { return parts_[static_cast<size_t>(event)]; }
-
-  const EventLog& events_;
-  const SplitOptions& options_;
-  std::vector<Part> parts_;
-  int64_t valid_cut_ = std::numeric_limits<int64_t>::max();
-  int64_t test_cut_ = std::numeric_limits<int64_t>::max();
-};
-
-/// Builds the cases of one part from the assignment.
+/// Builds the evaluation cases from the roles of events. Its buffers serve one case after the other.
 class CaseBuilder {
  public:
-  CaseBuilder(const EventLog& events, const SplitOptions& options, const std::vector<Part>& parts)
-      : events_(events), options_(options), parts_(parts) {}
+  CaseBuilder(const EventLog& events, const SplitOptions& options, std::span<const uint8_t> roles, Split& split)
+      : events_(events), options_(options), roles_(roles), split_(split) {}
 
-  /// Test sees training and valid, valid sees training; by time, only what is before the cut.
-  bool is_history(int64_t event, Part of) const {
-    const Part part = parts_[static_cast<size_t>(event)];
-    return part == Part::kTraining || (of == Part::kTest && part == Part::kValid);
-  }
-
-  /// Adds the user's case of `of` if there is something to find.
-  void add(int64_t user, Part of, Split& split, std::vector<EvaluationCase>& cases) const {
-    const UserRange range = range_of(events_, user);
+  /// Adds the case of `user` whose targets have the role `target`, if there is something to find. `cut` is where a
+  /// global time split cuts.
+  void add(int64_t user, Role target, int64_t cut, std::vector<EvaluationCase>& cases) {
+    collect(user, target);
+    if (targets_.empty()) return;
     EvaluationCase found;
-    found.user = user;
-    int64_t first_target = -1;
-    for (int64_t e = range.begin; e < range.end; ++e) {
-      if (parts_[static_cast<size_t>(e)] == of) {
-        if (first_target < 0) first_target = e;
-        found.targets.push_back(events_.item[static_cast<size_t>(e)]);
-      } else if (is_history(e, of)) {
-        found.history.push_back(e);
-        found.masked.push_back(events_.item[static_cast<size_t>(e)]);
-      }
-    }
-    if (first_target < 0) return;
-    found.time = events_.time[static_cast<size_t>(first_target)];
-    sort_distinct(found.targets);
-    sort_distinct(found.masked);
+    found.time = time_of_case(cut);
+    sort_distinct(targets_);
+    sort_distinct(masked_);
     if (options_.repeats == Repeats::kDrop) {
-      split.dropped_repeats += static_cast<int64_t>(std::erase_if(found.targets, [&](int32_t item) {
-        return std::binary_search(found.masked.begin(), found.masked.end(), item);
-      }));
-    } else {
-      found.masked.clear();
+      drop_repeats();
+      found.masked = masked_;
     }
-    if (found.targets.empty()) return;
-    if (found.history.empty()) ++split.users_without_history;
+    if (targets_.empty()) return;
+    found.user = user;
+    found.history = history_;
+    found.targets = targets_;
+    split_.users_without_history += history_.empty() ? 1 : 0;
     cases.push_back(std::move(found));
   }
 
  private:
-  static void sort_distinct(std::vector<int32_t>& items) {
-    std::sort(items.begin(), items.end());
-    items.erase(std::unique(items.begin(), items.end()), items.end());
+  void collect(int64_t user, Role target) {
+    const uint8_t seen = target == Role::kTestTarget ? as_bit(Role::kSeenByTest) : as_bit(Role::kSeenByValid);
+    history_.clear();
+    targets_.clear();
+    masked_.clear();
+    const auto begin = static_cast<size_t>(events_.user_offsets[static_cast<size_t>(user)]);
+    const auto end = static_cast<size_t>(events_.user_offsets[static_cast<size_t>(user) + 1]);
+    for (size_t e = begin; e < end; ++e) {
+      if (roles_[e] & as_bit(target)) {
+        if (targets_.empty()) first_target_time_ = events_.time[e];
+        targets_.push_back(events_.item[e]);
+      } else if (roles_[e] & seen) {
+        history_.push_back(static_cast<int64_t>(e));
+        masked_.push_back(events_.item[e]);
+      }
+    }
+  }
+
+  int64_t time_of_case(int64_t cut) const {
+    if (options_.kind == SplitKind::kGlobalTime) return cut;
+    if (options_.kind == SplitKind::kRandom && !history_.empty()) {
+      return events_.time[static_cast<size_t>(history_.back())] + 1;
+    }
+    return first_target_time_;
+  }
+
+  void drop_repeats() {
+    split_.dropped_repeats += static_cast<int64_t>(std::erase_if(
+        targets_, [&](int32_t item) { return std::binary_search(masked_.begin(), masked_.end(), item); }));
   }
 
   const EventLog& events_;
   const SplitOptions& options_;
-  const std::vector<Part>& parts_;
+  std::span<const uint8_t> roles_;
+  Split& split_;
+  std::vector<int64_t> history_;
+  std::vector<int32_t> targets_;
+  std::vector<int32_t> masked_;
+  int64_t first_target_time_ = 0;
 };
+
+void check_events(const EventLog& events, const Catalog& catalog) {
+  RONDO_CHECK_EQ(events.user_offsets.size(), events.user_keys.size() + 1);
+  RONDO_CHECK_EQ(events.user_offsets.back(), events.events());
+  RONDO_CHECK_EQ(events.time.size(), events.item.size());
+  RONDO_CHECK(events.basket.empty() || events.basket.size() == events.item.size(), events.basket.size(), " baskets");
+  for (int64_t user = 0; user < events.users(); ++user) {
+    const auto begin = events.time.begin() + events.user_offsets[static_cast<size_t>(user)];
+    const auto end = events.time.begin() + events.user_offsets[static_cast<size_t>(user) + 1];
+    RONDO_CHECK(std::is_sorted(begin, end), "user ", user, " is not in order of time");
+  }
+  for (const int32_t item : events.item) RONDO_CHECK(item >= 0 && item < catalog.items(), "item ", item);
+}
+
+/// Places whose first event is before `end`, or that have none; empty if that is every place.
+std::vector<int32_t> known_before(const EventLog& events, int64_t items, int64_t end) {
+  constexpr int64_t kNever = std::numeric_limits<int64_t>::min();
+  std::vector<int64_t> first_seen(static_cast<size_t>(items), kNever);
+  for (size_t e = 0; e < events.item.size(); ++e) {
+    int64_t& first = first_seen[static_cast<size_t>(events.item[e])];
+    if (first == kNever || events.time[e] < first) first = events.time[e];
+  }
+  std::vector<int32_t> known;
+  for (int64_t item = 0; item < items; ++item) {
+    if (first_seen[static_cast<size_t>(item)] < end) known.push_back(static_cast<int32_t>(item));
+  }
+  if (static_cast<int64_t>(known.size()) == items) known.clear();
+  return known;
+}
+
+void fill_training(const EventLog& events, const Catalog& catalog, Split& split) {
+  split.training_counts.assign(static_cast<size_t>(catalog.items()), 0);
+  split.training_targets.reserve(
+      static_cast<size_t>(std::accumulate(split.is_training.begin(), split.is_training.end(), int64_t{0})));
+  for (size_t e = 0; e < split.is_training.size(); ++e) {
+    if (split.is_training[e] == 0) continue;
+    split.training_targets.push_back(static_cast<int64_t>(e));
+    ++split.training_counts[static_cast<size_t>(events.item[e])];
+  }
+}
 
 }  // namespace
 
 void validate(const SplitOptions& options) {
-  const auto fraction = [](double value, const char* field) {
+  const auto check_fraction = [](double value, const char* field) {
     if (!(value >= 0.0 && value < 1.0)) throw ConfigError(concat(field, " must be in [0, 1), got ", value));
   };
-  fraction(options.valid_fraction, "valid_fraction");
-  fraction(options.test_fraction, "test_fraction");
-  if (options.valid_fraction + options.test_fraction >= 1.0) {
-    throw ConfigError(
-        concat("valid_fraction + test_fraction must be below 1, got ", options.valid_fraction + options.test_fraction));
-  }
-  if (options.min_user_events < 3) {
-    throw ConfigError(concat("min_user_events must be 3 or more (one to train on, one for valid, one for test), got ",
-                             options.min_user_events));
+  check_fraction(options.valid_fraction, "valid_fraction");
+  check_fraction(options.test_fraction, "test_fraction");
+  const double held_out = options.valid_fraction + options.test_fraction;
+  if (held_out >= 1.0) throw ConfigError(concat("valid_fraction + test_fraction must be below 1, got ", held_out));
+  if (options.min_user_events < 1) {
+    throw ConfigError(concat("min_user_events must be 1 or more, got ", options.min_user_events));
   }
 }
 
 Split make_split(const EventLog& events, const Catalog& catalog, const SplitOptions& options) {
   validate(options);
-  const PartAssigner assigner(events, options);
-  const std::vector<Part>& parts = assigner.parts();
+  check_events(events, catalog);
   Split split;
-  split.is_training.resize(parts.size());
-  split.training_counts.assign(static_cast<size_t>(catalog.items()), 0);
-  for (size_t e = 0; e < parts.size(); ++e) {
-    if (parts[e] != Part::kTraining) continue;
-    split.is_training[e] = 1;
-    split.training_targets.push_back(static_cast<int64_t>(e));
-    ++split.training_counts[static_cast<size_t>(events.item[e])];
-  }
-  const CaseBuilder builder(events, options, parts);
+  TimeCuts cuts;
+  std::vector<uint8_t> roles = assign_roles(events, options, cuts);
+  CaseBuilder builder(events, options, roles, split);
   for (int64_t user = 0; user < events.users(); ++user) {
-    builder.add(user, Part::kValid, split, split.valid);
-    builder.add(user, Part::kTest, split, split.test);
+    builder.add(user, Role::kValidTarget, cuts.valid, split.valid);
+    builder.add(user, Role::kTestTarget, cuts.test, split.test);
   }
+  if (options.kind == SplitKind::kGlobalTime && options.valid_fraction > 0.0 && events.events() > 0) {
+    split.valid_candidates = known_before(events, catalog.items(), cuts.test);
+  }
+  for (uint8_t& role : roles) role &= as_bit(Role::kTrains);
+  split.is_training = std::move(roles);
+  fill_training(events, catalog, split);
   return split;
 }
 
