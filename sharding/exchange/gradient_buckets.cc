@@ -36,10 +36,11 @@ void GradientBuckets::Impl::close(std::vector<size_t> members) {
   if (members.empty()) return;
   int64_t total = 0;
   for (const size_t p : members) total += parameters[p].numel();
+  const auto options = parameters[members.front()].options().requires_grad(false);
   Bucket bucket{.name = concat("gradient bucket ", buckets.size()),
                 .parameters = std::move(members),
                 .parts = {},
-                .memory = at::empty({total}, parameters[bucket.parameters.front()].options().requires_grad(false))};
+                .memory = at::empty({total}, options)};
   int64_t start = 0;
   for (const size_t p : bucket.parameters) {
     bucket.parts.push_back(bucket.memory.narrow(0, start, parameters[p].numel()).view(parameters[p].sizes()));
