@@ -50,7 +50,7 @@ class TinyJob {
     content_.seed = seed;
     content_.job_digest = "digest of a tiny job";
     content_.embedding = &embedding_;
-    content_.texts = {{"job.textproto", "name: \"tiny\"\n"}, {"vocabulary.txt", std::string("a\n\0\xff b\n", 8)}};
+    content_.texts = {{"job.textproto", "name: \"tiny\"\n"}, {"vocabulary.txt", std::string("a\n\0\xff b\n", 7)}};
     content_.dense = {{"tower.weight", at::empty({3, 5})},     {"tower.weight.m", at::empty({3, 5}, at::kDouble)},
                       {"scale", at::empty({}, at::kBFloat16)}, {"empty", at::empty({0, 4})},
                       {"mask", at::empty({6}, at::kBool)},     {"cube", at::empty({2, 1, 2, 1, 2}, at::kLong)}};

@@ -50,10 +50,7 @@ Manifest manifest_without_files(const CheckpointContent& content, int world) {
                     .world = world,
                     .seed = content.seed,
                     .job_digest = content.job_digest,
-                    .parent = "",
                     .cursor = content.cursor,
-                    .files = {},
-                    .tables = {},
                     .tensors = manifest_tensors(content.dense)};
   for (int64_t t = 0; content.embedding != nullptr && t < content.embedding->tables(); ++t) {
     manifest.tables.push_back(manifest_table(content.embedding->spec(t)));
@@ -106,7 +103,7 @@ CheckpointWriter::CheckpointWriter(std::filesystem::path folder, FileSystem& fil
   on_rank_zero(comm_, "preparing the checkpoint folder", [&] {
     refuse_symbolic_link(folder_);
     files_.make_folder(folder_);
-    const auto probe = folder_ / concat("write-probe-", ::getpid());
+    const auto probe = folder_ / concat("step-probe", kTemporarySuffix, ::getpid());
     files_.replace_file(probe, "");
     files_.remove(probe);
     files_.sync(folder_.has_parent_path() ? folder_.parent_path() : ".");

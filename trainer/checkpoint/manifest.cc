@@ -107,8 +107,7 @@ ManifestTable from_message(const Message::Table& from) {
                       .buckets = from.buckets(),
                       .row_type = from.row_type(),
                       .optimizer = from.optimizer(),
-                      .state_width = from.state_width(),
-                      .parts = {}};
+                      .state_width = from.state_width()};
   for (const Message::Part& part : from.part()) {
     if (part.first_column() != 0 || part.last_column() != from.dim()) {
       throw StorageError(concat("table \"", table.name, "\" is split by columns, which this version does not read"));
@@ -125,10 +124,7 @@ Manifest from_message(const Message& from) {
                     .seed = from.seed(),
                     .job_digest = from.job_digest(),
                     .parent = from.parent(),
-                    .cursor = {from.cursor().epoch(), from.cursor().next()},
-                    .files = {},
-                    .tables = {},
-                    .tensors = {}};
+                    .cursor = {from.cursor().epoch(), from.cursor().next()}};
   for (const Message::File& file : from.file()) manifest.files.push_back({file.name(), file.bytes(), file.sha256()});
   for (const Message::Table& table : from.table()) manifest.tables.push_back(from_message(table));
   for (const Message::DenseTensor& tensor : from.dense_tensor()) {
@@ -250,8 +246,7 @@ ManifestTable manifest_table(const TableSpec& spec) {
           .buckets = spec.buckets,
           .row_type = to_word(spec.row_type),
           .optimizer = to_word(spec.optimizer.kind),
-          .state_width = state_width(spec.optimizer.kind, spec.dim),
-          .parts = {}};
+          .state_width = state_width(spec.optimizer.kind, spec.dim)};
 }
 
 const ManifestFile* Manifest::file(std::string_view name) const {

@@ -44,7 +44,7 @@ struct ManifestTable {
   std::string row_type;   // "float32", "float64"
   std::string optimizer;  // "none", "sgd", "row_wise_adagrad", "adam"
   int64_t state_width = 0;
-  std::vector<ManifestPart> parts;  // by bucket; together all buckets
+  std::vector<ManifestPart> parts = {};  // by bucket; together all buckets
 };
 
 /// Without parts.
@@ -62,12 +62,12 @@ struct Manifest {
   int64_t step = 0;
   int world = 1;
   uint64_t seed = 0;
-  std::string job_digest;
-  std::string parent;
-  DataCursor cursor;
-  std::vector<ManifestFile> files;
-  std::vector<ManifestTable> tables;
-  std::vector<ManifestTensor> tensors;
+  std::string job_digest = {};
+  std::string parent = {};
+  DataCursor cursor = {};
+  std::vector<ManifestFile> files = {};
+  std::vector<ManifestTable> tables = {};
+  std::vector<ManifestTensor> tensors = {};
 
   const ManifestFile* file(std::string_view name) const;  // null: none
   int64_t bytes() const;                                  // of all files

@@ -17,7 +17,7 @@ namespace rondo {
 namespace {
 
 /// Rows in memory at once, beside the store.
-constexpr int64_t kBatchBytes = int64_t{32} << 20;
+constexpr int64_t kBatchBytes = int64_t{8} << 20;
 
 Hdf5Type stored_type(RowType type) { return type == RowType::kFloat64 ? Hdf5Type::kFloat64 : Hdf5Type::kFloat32; }
 
