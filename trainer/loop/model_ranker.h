@@ -1,0 +1,40 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "sharding/comm/communicator.h"
+#include "trainer/data/event_log.h"
+#include "trainer/data/examples.h"
+#include "trainer/eval/ranker.h"
+#include "trainer/eval/top_k.h"
+#include "trainer/loop/recommender.h"
+
+namespace rondo {
+
+/// The model as a Ranker. `prepare` refreshes text vectors and computes the vectors of all items once, each rank a part
+/// of the catalogue.
+class ModelRanker final : public Ranker {
+ public:
+  /// Keeps references. `step`: of the weights, for the age of text vectors.
+  ModelRanker(Recommender& recommender, const RecommenderData& data, const ExampleOptions& examples, Communicator& comm,
+              int64_t step);
+
+  std::string name() const override { return "rondo"; }
+  std::string prepare(std::span<const EvaluationCase> cases) override;
+  RankedLists rank(std::span<const EvaluationCase> cases, int64_t k) override;
+
+ private:
+  at::Tensor vectors_of(const Batch& batch, bool items);
+  at::Tensor user_vectors(std::span<const EvaluationCase> cases);
+
+  Recommender& recommender_;
+  const RecommenderData& data_;
+  ExampleOptions examples_;
+  Communicator& comm_;
+  int64_t step_;
+  ItemShard shard_;
+  std::unique_ptr<ShardedTopK> search_;
+};
+
+}  // namespace rondo
