@@ -9,7 +9,7 @@ namespace rondo {
 
 Permutation::Permutation(uint64_t size, uint64_t seed) : size_(size) {
   RONDO_CHECK(size > 0 && size <= (uint64_t{1} << 62), "size ", size);
-  half_bits_ = (std::bit_width(size - 1) + 1) / 2;
+  half_bits_ = (static_cast<int>(std::bit_width(size - 1)) + 1) / 2;
   half_mask_ = (uint64_t{1} << half_bits_) - 1;
   for (int round = 0; round < kRounds; ++round) keys_[round] = mix64(seed + static_cast<uint64_t>(round) + 1);
 }

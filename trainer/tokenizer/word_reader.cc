@@ -79,17 +79,20 @@ WordReader::Kind WordReader::next() {
         if (size_ > 0) return Kind::kWord;
         break;
       case WordRules::AsciiKind::kPunctuation:
-        if (size_ > 0) return Kind::kWord;
-        if (const auto* special = rules_.special_at({at_, static_cast<size_t>(end_ - at_)})) {
-          at_ += special->first.size();
-          special_ = special->second;
-          return Kind::kSpecial;
-        }
-        append(byte);
-        ++at_;
-        return Kind::kWord;
+        return size_ > 0 ? Kind::kWord : take_ascii_punctuation();
     }
   }
+}
+
+WordReader::Kind WordReader::take_ascii_punctuation() {
+  if (const auto* special = rules_.special_at({at_, static_cast<size_t>(end_ - at_)})) {
+    at_ += special->first.size();
+    special_ = special->second;
+    return Kind::kSpecial;
+  }
+  append(static_cast<uint8_t>(*at_));
+  ++at_;
+  return Kind::kWord;
 }
 
 void WordReader::read_ascii_letters() {

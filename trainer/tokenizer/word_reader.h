@@ -75,6 +75,7 @@ class WordReader {
 
  private:
   Kind end_of_word() const { return size_ > 0 ? Kind::kWord : Kind::kEnd; }
+  Kind take_ascii_punctuation();
   void read_ascii_letters();
   bool take_queued();
   void read_beyond_ascii();

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "sharding/base/error.h"
@@ -13,6 +14,7 @@
 namespace rondo {
 namespace {
 
+using namespace std::string_view_literals;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
@@ -75,9 +77,8 @@ TEST(WordReader, LowersByCodePoint) {
 
 TEST(WordReader, CleansWhatIsNoText) {
   EXPECT_THAT(words("\xC2\xAD"), IsEmpty());  // soft hyphen
-  EXPECT_THAT(words(std::string_view("a\0b\x01\x7f\xEF\xBF\xBD\xEF\xBB\xBF"
-                                     "c",
-                                     14)),
+  EXPECT_THAT(words("a\0b\x01\x7f\uFFFD\uFEFF"
+                    "c"sv),
               ElementsAre("abc"));
   EXPECT_THAT(words("a\u00A0b\u3000c\u2028d\re"), ElementsAre("a", "b", "c", "d", "e"));
   EXPECT_THAT(words(""), IsEmpty());
