@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <cstddef>
 #include <filesystem>
 #include <iterator>
 #include <memory>
@@ -66,6 +67,21 @@ TEST_F(TokenFileTest, GivesBackWhatTheTokenizerSaid) {
     EXPECT_EQ(raw.type("tokens"), size < 65536 ? Hdf5Type::kUint16 : Hdf5Type::kInt32);
     EXPECT_EQ(raw.type("offsets"), Hdf5Type::kInt64);
   }
+}
+
+TEST_F(TokenFileTest, HoldsMoreTextsThanOneBlock) {
+  const WordPiece tokenizer(Vocabulary(entries(9)));
+  const std::string text = "want running";  // its beginnings, 0 to 12 bytes long
+  std::vector<uint8_t> bytes;
+  std::vector<int64_t> offsets{0};
+  for (size_t i = 0; i < 140'000; ++i) {
+    bytes.insert(bytes.end(), text.begin(), text.begin() + static_cast<std::ptrdiff_t>(i % 13));
+    offsets.push_back(static_cast<int64_t>(bytes.size()));
+  }
+  const TokenSource many{.texts = {bytes, offsets}, .digest = "many", .max_tokens = 0};
+  const TokenFile file = make(tokenizer, many);
+  ASSERT_EQ(file.texts(), 140'000);
+  for (int64_t i = 0; i < file.texts(); ++i) ASSERT_EQ(tokens(file, i), tokenizer.encode(many.texts.at(i))) << i;
 }
 
 TEST_F(TokenFileTest, IsMadeOnce) {
