@@ -35,12 +35,12 @@ std::string_view name_of(Metric metric) {
 }
 
 MetricColumns::MetricColumns(std::vector<int64_t> ks) : ks_(std::move(ks)) {
-  if (ks_.empty()) throw ConfigError("eval.ks must name at least one cutoff, got none");
+  if (ks_.empty()) throw ConfigError("k must be ascending and name at least one cutoff, got none");
   int64_t last = 0;
   for (const int64_t k : ks_) {
     if (k <= last || k > kLongestList) {
       throw ConfigError(
-          concat("eval.ks must be ascending, distinct and in [1, ", kLongestList, "], got ", k, " after ", last));
+          concat("k must be ascending, distinct and in [1, ", kLongestList, "], got ", k, " after ", last));
     }
     last = k;
   }

@@ -28,7 +28,7 @@ std::string_view name_of(Metric metric);
 /// The columns of a table of metrics: every metric at every cutoff K.
 class MetricColumns {
  public:
-  /// Throws ConfigError (field eval.ks) unless the cutoffs are ascending, distinct, and in [1, 65535].
+  /// Throws ConfigError (field k) unless the cutoffs are ascending, distinct, and in [1, 65535].
   explicit MetricColumns(std::vector<int64_t> ks);
 
   int64_t size() const { return static_cast<int64_t>(kMetrics.size() * ks_.size()); }

@@ -13,10 +13,10 @@ namespace rondo {
 
 void validate(const TopKOptions& options) {
   if (options.users_per_chunk < 1) {
-    throw ConfigError(concat("eval.users_per_chunk must be at least 1, got ", options.users_per_chunk));
+    throw ConfigError(concat("users_per_chunk must be at least 1, got ", options.users_per_chunk));
   }
   if (options.score_bytes < 4096) {
-    throw ConfigError(concat("eval.score_bytes must be at least 4096, got ", options.score_bytes));
+    throw ConfigError(concat("score_bytes must be at least 4096, got ", options.score_bytes));
   }
 }
 

@@ -81,7 +81,7 @@ TEST_F(MetricColumnsTest, RefusesCutoffsOutOfOrderOrRange) {
       const MetricColumns columns(ks);
       ADD_FAILURE() << "accepted";
     } catch (const ConfigError& error) {
-      EXPECT_THAT(error.what(), HasSubstr("eval.ks"));
+      EXPECT_THAT(error.what(), HasSubstr("k must be ascending"));
       EXPECT_EQ(error.exit_code(), ExitCode::kBadConfiguration);
     }
   }
