@@ -6,22 +6,28 @@ cd "$(dirname "$0")/.."
 
 usage() {
   cat <<'END'
-usage: launch/quickstart.sh [OUT]
+usage: launch/quickstart.sh
 
-OUT is the folder for the shop, the dataset and the run; default: runs/quickstart. What is there already is made again.
+Leaves the shop, the dataset and the run in runs/quickstart, as configs/quickstart.textproto says; what is there already
+is made again.
 
-example: launch/quickstart.sh /tmp/first_run
+example: launch/quickstart.sh
 END
 }
 
 case ${1:-} in
+  "") ;;
   -h | --help)
     usage
     exit 0
     ;;
+  *)
+    usage >&2
+    exit 2
+    ;;
 esac
-out=${1:-runs/quickstart}
 readonly RANKS=2 JOB=configs/quickstart.textproto
+out=runs/quickstart
 rondo=build/release/bin/rondo
 times=()
 
@@ -55,8 +61,8 @@ part "set-up (downloads included)" launch/setup.sh
 part "configure" cmake --preset release
 part "build" build
 rm -rf "$out"
-part "make a shop" "$rondo" synth --out "$out/shop" --users 10000 --items 2000 --seed 1
-part "ingest" "$rondo" ingest --job $JOB --out "$out/dataset"
+part "make a shop" "$rondo" synth --job $JOB --out "$out/shop"
+part "ingest" "$rondo" ingest --job $JOB --out "$out/dataset" --build-vocabulary 4000
 part "train over $RANKS ranks" train
 part "evaluate" "$rondo" evaluate --run "$out/run"
 part "recommend" recommend
