@@ -25,9 +25,9 @@ struct EvaluationOptions {
   /// count what trains.
   FloorCounts floor_counts = FloorCounts::kTrain;
 
-  ItemKnnOptions item_knn;
-  BootstrapOptions bootstrap;
-  TopKOptions top_k;  ///< for the rankers that search an index
+  ItemKnnOptions item_knn{};
+  BootstrapOptions bootstrap{};
+  TopKOptions top_k{};  ///< for the rankers that search an index
 };
 
 /// Throws ConfigError naming the field, its value and the allowed range.
