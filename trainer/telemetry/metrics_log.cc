@@ -1,0 +1,44 @@
+#include "trainer/telemetry/metrics_log.h"
+
+#include <cerrno>
+#include <cstring>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "sharding/base/check.h"
+#include "trainer/storage/file_system.h"
+
+namespace rondo {
+namespace {
+
+/// The whole lines of `text` up to `step`.
+std::string lines_until(const std::string& text, int64_t step) {
+  std::string kept;
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) {
+    const auto object = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
+    if (object.is_object() && object.value("step", int64_t{0}) <= step) kept += line + "\n";
+  }
+  return kept;
+}
+
+}  // namespace
+
+MetricsLog::MetricsLog(std::filesystem::path path, int64_t resumed_step) : path_(std::move(path)) {
+  if (std::filesystem::exists(path_)) {
+    make_posix_file_system()->replace_file(path_, lines_until(read_file(path_), resumed_step));
+  }
+  file_.reset(std::fopen(path_.c_str(), "a"));
+  if (!file_) {
+    throw StorageError(concat("cannot create ", path_.string(), ": ", std::strerror(errno)), ExitCode::kCannotCreate);
+  }
+}
+
+void MetricsLog::write(const std::string& object) {
+  const std::string line = object + "\n";
+  if (std::fwrite(line.data(), 1, line.size(), file_.get()) != line.size() || std::fflush(file_.get()) != 0) {
+    throw StorageError(concat("cannot write ", path_.string(), ": ", std::strerror(errno)));
+  }
+}
+
+}  // namespace rondo

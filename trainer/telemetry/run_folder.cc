@@ -1,0 +1,27 @@
+#include "trainer/telemetry/run_folder.h"
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+
+#include <ctime>
+
+#include "trainer/storage/file_system.h"
+
+namespace rondo {
+
+std::filesystem::path RunFolder::default_root(const std::string& job_name) {
+  return std::filesystem::path("runs") / job_name / fmt::format("{:%Y%m%dT%H%M%SZ}", fmt::gmtime(std::time(nullptr)));
+}
+
+void RunFolder::make() const {
+  const auto files = make_posix_file_system();
+  files->make_folder(root_ / "log");
+  files->make_folder(root_ / "error");
+}
+
+std::filesystem::path RunFolder::log(int rank) const { return root_ / "log" / fmt::format("rank-{:05}.log", rank); }
+std::filesystem::path RunFolder::error(int rank) const {
+  return root_ / "error" / fmt::format("rank-{:05}.json", rank);
+}
+
+}  // namespace rondo
