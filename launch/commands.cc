@@ -1,0 +1,19 @@
+#include "launch/commands.h"
+
+#include <array>
+
+namespace rondo {
+
+std::span<const Command> commands() {
+  static constexpr std::array kCommands{
+      Command{"synth", "makes a shop from a seed: catalogue and events", run_synth},
+      Command{"ingest", "turns logs and a catalogue into a dataset folder", run_ingest},
+      Command{"train", "trains a job; alone, or one rank a process under mpirun or srun", run_train},
+      Command{"evaluate", "evaluates a checkpoint over the whole catalogue, beside the floors", run_evaluate},
+      Command{"recommend", "recommends items to a user or to a history", run_recommend},
+      Command{"inspect", "says what is in a dataset or checkpoint folder", run_inspect},
+  };
+  return kCommands;
+}
+
+}  // namespace rondo

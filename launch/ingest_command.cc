@@ -1,0 +1,79 @@
+#include <cstdio>
+
+#include "launch/command_line.h"
+#include "launch/commands.h"
+#include "launch/job_options.h"
+#include "sharding/base/check.h"
+#include "trainer/data/ingest.h"
+#include "trainer/loop/recommender_data.h"
+#include "trainer/storage/digest.h"
+#include "trainer/storage/file_system.h"
+#include "trainer/telemetry/progress_bar.h"
+#include "trainer/tokenizer/vocabulary_learner.h"
+
+namespace rondo {
+namespace {
+
+namespace po = boost::program_options;
+
+/// Learns a vocabulary from the catalogue's texts and leaves it in the dataset folder.
+void build_vocabulary(const std::filesystem::path& folder, int64_t size, bool lowercase, DatasetRecord& record) {
+  VocabularyLearnerOptions options;
+  options.size = size;
+  options.normalizer.lowercase = lowercase;
+  validate(options);
+  VocabularyLearner learner(options);
+  const Catalog catalog = Catalog::open(folder);
+  learner.add(TextsView{catalog.texts.bytes, catalog.texts.offsets});
+  const std::string text = learner.learn().text();
+  make_posix_file_system()->replace_file(folder / kVocabularyFile, text);
+  record.vocabulary_sha256 = sha256_hex(text);
+  write_dataset_record(folder, record);
+}
+
+void print_record(const std::filesystem::path& folder, const DatasetRecord& record) {
+  const auto line = [](const char* what, int64_t count) {
+    std::printf("  %-22s %lld\n", what, static_cast<long long>(count));
+  };
+  std::printf("%s\n", folder.c_str());
+  line("users", record.users);
+  line("items", record.items);
+  line("events", record.events);
+  line("rows read", record.rows_read);
+  line("rows filtered out", record.rows_filtered);
+  line("duplicates dropped", record.duplicates_dropped);
+  for (const auto& [reason, count] : record.rejected) line(("rejected: " + reason).c_str(), count);
+}
+
+}  // namespace
+
+int run_ingest(int argc, char** argv) {
+  const CommandHelp help{
+      "ingest", "turns logs and a catalogue into a dataset folder",
+      "rondo ingest --job configs/quickstart.textproto --out data/quickstart --build-vocabulary 4000"};
+  po::options_description options;
+  options.add_options()("out", po::value<std::string>(), "dataset folder to make (default: data.dataset of the job)")(
+      "overwrite", po::bool_switch(), "replace a dataset that is there")(
+      "build-vocabulary", po::value<int64_t>()->default_value(0)->value_name("N"),
+      "learn a WordPiece vocabulary of N entries from the catalogue's texts");
+  add_job_options(options);
+  const auto values = parse_command_line(help, options, argc, argv);
+  if (!values) return 0;
+  const JobOptions job = job_of(*values);
+  if (!job.has_schema) throw ConfigError("the job has no schema: it says how the files are read");
+  IngestOptions to;
+  to.out = values->count("out") > 0 ? (*values)["out"].as<std::string>() : job.data.dataset.string();
+  if (to.out.empty()) throw ConfigError("ingest needs --out, or data.dataset in the job", ExitCode::kUsage);
+  to.overwrite = (*values)["overwrite"].as<bool>();
+  to.schema_text = job.schema_text;
+  to.split = job.split;
+  ProgressBar progress;
+  DatasetRecord record = ingest(job.schema, to, progress);
+  if (const auto size = (*values)["build-vocabulary"].as<int64_t>(); size > 0) {
+    build_vocabulary(to.out, size, job.data.lowercase, record);
+  }
+  print_record(to.out, record);
+  return 0;
+}
+
+}  // namespace rondo

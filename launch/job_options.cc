@@ -1,0 +1,229 @@
+#include "launch/job_options.h"
+
+#include <google/protobuf/text_format.h>
+
+#include <regex>
+
+#include "launch/command_line.h"
+#include "launch/schema_options.h"
+#include "proto/job.pb.h"
+#include "sharding/base/check.h"
+#include "trainer/data/dataset_record.h"
+#include "trainer/storage/digest.h"
+
+namespace rondo {
+namespace {
+
+RowOptimizerOptions to_row_optimizer(const proto::RowOptimizer& from) {
+  RowOptimizerOptions to;
+  switch (from.kind()) {
+    case proto::SGD:
+      to.kind = RowOptimizerKind::kSgd;
+      break;
+    case proto::ROW_WISE_ADAGRAD:
+      to.kind = RowOptimizerKind::kRowWiseAdagrad;
+      break;
+    case proto::ADAM:
+      to.kind = RowOptimizerKind::kAdam;
+      break;
+  }
+  to.learning_rate = from.learning_rate();
+  to.epsilon = from.epsilon();
+  to.beta1 = from.beta1();
+  to.beta2 = from.beta2();
+  to.weight_decay = from.weight_decay();
+  return to;
+}
+
+/// Name and width are the model's to say.
+TableSpec to_table(const proto::Table& from, const std::string& name) {
+  TableSpec to;
+  to.name = name;
+  to.placement = from.placement() == proto::REPLICATED ? Placement::kReplicated : Placement::kRowWise;
+  to.rows = from.rows();
+  to.buckets = from.buckets();
+  to.initial_scale = from.initial_scale();
+  to.count_decay = from.count_decay();
+  to.optimizer = to_row_optimizer(from.optimizer());
+  return to;
+}
+
+TextTowerOptions to_text_tower(const proto::Text& from) {
+  TextTowerOptions to;
+  to.hidden_size = from.hidden_size();
+  to.num_hidden_layers = from.num_hidden_layers();
+  to.num_attention_heads = from.num_attention_heads();
+  to.intermediate_size = from.intermediate_size();
+  to.max_position_embeddings = from.max_position_embeddings();
+  to.hidden_dropout_prob = from.hidden_dropout_prob();
+  to.attention_probs_dropout_prob = from.attention_probs_dropout_prob();
+  to.pooling = from.pooling() == proto::MEAN ? TextPooling::kMean : TextPooling::kCls;
+  return to;
+}
+
+UserVectorOptions to_user_vector(const proto::Model& from) {
+  UserVectorOptions to;
+  switch (from.history_weight()) {
+    case proto::HISTORY_MEAN:
+      to.weight = HistoryWeight::kMean;
+      break;
+    case proto::TIME_DECAY:
+      to.weight = HistoryWeight::kTimeDecay;
+      break;
+    case proto::POSITION_DECAY:
+      to.weight = HistoryWeight::kPositionDecay;
+      break;
+  }
+  to.half_life_days = from.half_life_days();
+  to.half_life_events = from.half_life_events();
+  to.history_text = from.history_text();
+  return to;
+}
+
+ModelOptions to_model(const proto::Job& job) {
+  const proto::Model& from = job.model();
+  ModelOptions to;
+  to.dim = from.dim();
+  to.item = {from.id_beta(), from.category_beta(), from.text_beta(), job.text().normalize(), from.id_dropout()};
+  to.user = to_user_vector(from);
+  to.interaction = {from.interaction() == proto::COSINE ? InteractionKind::kCosine : InteractionKind::kDot,
+                    from.temperature()};
+  to.loss = {job.loss().logq(), job.loss().minimum_probability(), job.loss().mask_duplicates(),
+             job.loss().mask_positives()};
+  to.text = to_text_tower(job.text());
+  to.max_tokens = job.text().max_tokens();
+  to.text_refresh_steps = job.text().refresh_steps();
+  to.item_table = to_table(job.tables().item(), "item");
+  to.bag_table = to_table(job.tables().category(), "category");
+  to.dtype = job.precision() == proto::FLOAT64 ? at::kDouble : at::kFloat;
+  return to;
+}
+
+DataOptions to_data(const proto::Job& job, const SplitOptions& split) {
+  DataOptions to;
+  to.dataset = job.data().dataset();
+  if (job.has_split()) to.split = split;
+  to.vocabulary = job.text().vocabulary();
+  to.lowercase = job.text().lowercase();
+  to.needs_text = job.model().text_beta() > 0.0;
+  to.max_tokens = job.text().max_tokens();
+  return to;
+}
+
+EvaluationOptions to_evaluation(const proto::Job& job) {
+  EvaluationOptions to;
+  if (job.evaluation().k_size() > 0) to.k.assign(job.evaluation().k().begin(), job.evaluation().k().end());
+  to.max_users = job.evaluation().max_users();
+  to.seed = job.seed();
+  to.floors = job.evaluation().floors();
+  to.item_knn.max_items = job.evaluation().item_knn_max_items();
+  return to;
+}
+
+/// What a resumed run must share with the one before it: everything but how long it trains and what is shown.
+std::string model_digest(proto::Job job) {
+  job.clear_name();
+  job.clear_threads();
+  job.clear_synth();
+  job.clear_schema();
+  job.clear_train();
+  job.clear_evaluation();
+  job.clear_communication();
+  std::string text;
+  google::protobuf::TextFormat::PrintToString(job, &text);
+  return sha256_hex(text);
+}
+
+TrainOptions to_train(const proto::Train& from) {
+  TrainOptions to;
+  to.steps = from.steps();
+  to.epochs = from.epochs();
+  to.global_batch = from.global_batch();
+  to.schedule.shape = from.schedule() == proto::LINEAR ? ScheduleShape::kLinear : ScheduleShape::kConstant;
+  to.schedule.warmup_steps = from.warmup_steps();
+  const proto::DenseOptimizer& dense = from.optimizer();
+  to.dense_optimizer = dense.kind() == proto::ADAMW ? DenseOptimizerKind::kAdamW : DenseOptimizerKind::kSgd;
+  to.adam_w = {dense.learning_rate(), dense.beta1(), dense.beta2(), dense.epsilon(), dense.weight_decay()};
+  to.clip_norm = from.clip_norm();
+  to.log_steps = from.log_steps();
+  to.checkpoint_steps = from.checkpoint_steps();
+  to.keep_checkpoints = from.keep_checkpoints();
+  to.evaluate_steps = from.evaluate_steps();
+  return to;
+}
+
+CommunicatorOptions to_communication(const proto::Communication& from) {
+  using std::chrono::seconds;
+  return {seconds(from.start_deadline_s()), seconds(from.step_deadline_s()), seconds(from.evaluation_deadline_s()),
+          seconds(from.checkpoint_deadline_s())};
+}
+
+void require_name(const std::string& name) {
+  static const std::regex kName("[A-Za-z0-9][A-Za-z0-9._-]{0,63}");
+  if (!std::regex_match(name, kName)) {
+    throw ConfigError(
+        "name must be letters, digits, '.', '-' and '_', begin with a letter or digit, and have at most 64, got \"" +
+        name + "\"");
+  }
+}
+
+void validate_all(const JobText& job, const JobOptions& options) {
+  job.located("", [&] { require_name(options.name); });
+  job.located("", [&] {
+    if (options.threads < 0) throw ConfigError(concat("threads must be 0 or more, got ", options.threads));
+  });
+  job.located("split", [&] { validate(options.split); });
+  job.located("data", [&] { validate(options.examples); });
+  job.located("tables.item", [&] { validate(options.model.item_table); });
+  job.located("tables.category", [&] { validate(options.model.bag_table); });
+  job.located("model", [&] { validate(options.model); });
+  job.located("train.optimizer", [&] { validate(options.train.adam_w); });
+  job.located("train", [&] { validate(options.train); });
+  job.located("evaluation", [&] { validate(options.evaluation); });
+  if (options.has_schema) job.located("schema", [&] { validate(options.schema); });
+  job.located("communication", [&] { validate(options.communication); });
+  job.located("synth", [&] { validate(options.synth); });
+}
+
+}  // namespace
+
+JobOptions to_options(const JobText& text) {
+  const proto::Job& job = text.job();
+  JobOptions to;
+  to.name = job.name();
+  to.seed = job.seed();
+  to.threads = job.threads();
+  to.split = split_from_proto(job.split());
+  to.data = to_data(job, to.split);
+  to.examples = {job.data().history_max(), job.data().history_same_time(), job.data().last_only()};
+  to.model = to_model(job);
+  for (const auto& entry : job.model().behaviour_weight()) {
+    to.behaviour_weights.push_back({entry.behaviour(), entry.weight()});
+  }
+  to.train = to_train(job.train());
+  to.evaluation = to_evaluation(job);
+  to.synth = {job.synth().users(), job.synth().items(), job.synth().events(), job.seed()};
+  to.has_schema = job.has_schema();
+  text.located("schema", [&] { to.schema = to_schema(job.schema()); });
+  google::protobuf::TextFormat::PrintToString(job.schema(), &to.schema_text);
+  to.communication = to_communication(job.communication());
+  to.text = text.written_out();
+  proto::Job whole;
+  RONDO_CHECK(google::protobuf::TextFormat::ParseFromString(to.text, &whole), "written-out job");
+  to.digest = model_digest(whole);
+  validate_all(text, to);
+  return to;
+}
+
+JobOptions load_job(const std::vector<std::string>& files, const std::vector<std::string>& assignments) {
+  JobText job;
+  for (const std::string& file : files) job.add_file(file);
+  for (const std::string& assignment : assignments) job.assign(assignment);
+  return to_options(job);
+}
+
+JobOptions job_of(const boost::program_options::variables_map& values) {
+  return load_job(named_files(values), assignments(values));
+}
+
+}  // namespace rondo

@@ -1,0 +1,265 @@
+#include "launch/job_text.h"
+
+#include <google/protobuf/descriptor.h>
+#include <google/protobuf/io/tokenizer.h>
+#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
+#include <google/protobuf/text_format.h>
+
+#include <regex>
+#include <sstream>
+
+#include "proto/job.pb.h"
+#include "sharding/base/check.h"
+#include "sharding/base/nearest_name.h"
+#include "trainer/storage/file_system.h"
+
+namespace rondo {
+namespace {
+
+using google::protobuf::Descriptor;
+using google::protobuf::FieldDescriptor;
+using google::protobuf::Message;
+using google::protobuf::Reflection;
+using google::protobuf::TextFormat;
+
+/// A job is written by hand; anything larger is a mistake.
+constexpr uint64_t kLargestJobBytes = 1 << 20;
+
+std::vector<std::string> field_names(const Descriptor& type) {
+  std::vector<std::string> names;
+  for (int i = 0; i < type.field_count(); ++i) names.push_back(type.field(i)->name());
+  return names;
+}
+
+/// The messages that a job is made of.
+std::vector<const Descriptor*> job_messages() {
+  const auto* job = proto::Job::descriptor()->file();
+  std::vector<const google::protobuf::FileDescriptor*> files{job};
+  for (int i = 0; i < job->dependency_count(); ++i) files.push_back(job->dependency(i));
+  std::vector<const Descriptor*> types;
+  for (const auto* file : files) {
+    for (int i = 0; i < file->message_type_count(); ++i) types.push_back(file->message_type(i));
+  }
+  return types;
+}
+
+/// Which values the enumeration takes, for the message about one that it does not. Fields of one name in several
+/// messages are all listed: the parser does not say which it was.
+std::string expected_values(const std::string& value, const std::string& field_name) {
+  std::vector<std::string> names;
+  std::string list;
+  for (const Descriptor* type : job_messages()) {
+    const FieldDescriptor* field = type->FindFieldByName(field_name);
+    if (field == nullptr || field->enum_type() == nullptr) continue;
+    list += concat(list.empty() ? "" : "; ", type->name(), " takes");
+    for (int v = 0; v < field->enum_type()->value_count(); ++v) {
+      names.push_back(field->enum_type()->value(v)->name());
+      list += " " + names.back();
+    }
+  }
+  return (list.empty() ? "" : ": " + list) + did_you_mean(value, names);
+}
+
+/// Adds the nearest valid name to what the protobuf parser says of an unknown field or enumeration value.
+std::string explain(const std::string& message) {
+  static const std::regex kUnknownField("Message type \"([^\"]+)\" has no field named \"([^\"]+)\"");
+  static const std::regex kUnknownValue("Unknown enumeration value of \"([^\"]+)\" for field \"([^\"]+)\"");
+  std::smatch match;
+  if (std::regex_search(message, match, kUnknownField)) {
+    const auto* pool = google::protobuf::DescriptorPool::generated_pool();
+    const Descriptor* type = pool->FindMessageTypeByName(match[1]);
+    if (type == nullptr) return message;
+    return concat("unknown field \"", match[2].str(), "\" in ", type->name(),
+                  did_you_mean(match[2].str(), field_names(*type)));
+  }
+  if (std::regex_search(message, match, kUnknownValue)) {
+    return concat("unknown value \"", match[1].str(), "\" of field \"", match[2].str(), "\"",
+                  expected_values(match[1], match[2]));
+  }
+  return message;
+}
+
+/// Keeps the first error of a parse.
+class FirstError final : public google::protobuf::io::ErrorCollector {
+ public:
+  void AddError(int line, google::protobuf::io::ColumnNumber column, const std::string& message) override {
+    if (!text.empty()) return;
+    this->line = line;
+    this->column = column;
+    text = explain(message);
+  }
+  int line = 0;    // from 0
+  int column = 0;  // from 0
+  std::string text;
+};
+
+/// Parses `text` into `message`; throws ConfigError "place:line:column: ...", or "place: ..." for a single line.
+void parse(const std::string& text, const std::string& place, bool lines, Message& message,
+           TextFormat::ParseInfoTree* tree) {
+  FirstError error;
+  TextFormat::Parser parser;
+  parser.RecordErrorsTo(&error);
+  parser.WriteLocationsTo(tree);
+  parser.SetRecursionLimit(32);
+  google::protobuf::io::ArrayInputStream stream(text.data(), static_cast<int>(text.size()));
+  if (parser.Parse(&stream, &message)) return;
+  const std::string where = lines ? concat(place, ":", error.line + 1, ":", error.column + 1) : place;
+  throw ConfigError(where + ": " + error.text);
+}
+
+/// Lays `over` over `base`: fields that it has replace; messages inside are laid over in turn.
+void lay_over(const Message& over, Message& base) {
+  const Reflection& reflection = *over.GetReflection();
+  std::vector<const FieldDescriptor*> fields;
+  reflection.ListFields(over, &fields);
+  for (const FieldDescriptor* field : fields) {
+    if (!field->is_repeated() && field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) {
+      lay_over(reflection.GetMessage(over, field), *reflection.MutableMessage(&base, field));
+      continue;
+    }
+    base.GetReflection()->ClearField(&base, field);
+    const std::unique_ptr<Message> single(over.New());
+    single->CopyFrom(over);
+    std::vector<const FieldDescriptor*> others;
+    reflection.ListFields(*single, &others);
+    for (const FieldDescriptor* other : others) {
+      if (other != field) single->GetReflection()->ClearField(single.get(), other);
+    }
+    base.MergeFrom(*single);
+  }
+}
+
+/// Notes where each field of `message` was said, under its path.
+void note_places(const Message& message, const TextFormat::ParseInfoTree& tree, const std::string& prefix,
+                 const std::function<std::string(TextFormat::ParseLocation)>& place,
+                 std::map<std::string, std::string>& out) {
+  std::vector<const FieldDescriptor*> fields;
+  message.GetReflection()->ListFields(message, &fields);
+  for (const FieldDescriptor* field : fields) {
+    const std::string path = prefix.empty() ? field->name() : prefix + "." + field->name();
+    const int count = field->is_repeated() ? message.GetReflection()->FieldSize(message, field) : 1;
+    for (int i = 0; i < count; ++i) {
+      const int index = field->is_repeated() ? i : -1;
+      if (i == 0) out[path] = place(tree.GetLocation(field, index));
+      if (field->cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE) continue;
+      const auto& child = field->is_repeated() ? message.GetReflection()->GetRepeatedMessage(message, field, i)
+                                               : message.GetReflection()->GetMessage(message, field);
+      if (const auto* nested = tree.GetTreeForNested(field, index)) note_places(child, *nested, path, place, out);
+    }
+  }
+}
+
+/// Sets every singular field that has none to its default, so that the text says it.
+void write_defaults(Message& message) {
+  const Descriptor& type = *message.GetDescriptor();
+  const Reflection& reflection = *message.GetReflection();
+  for (int i = 0; i < type.field_count(); ++i) {
+    const FieldDescriptor* field = type.field(i);
+    if (field->is_repeated()) continue;
+    if (field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) {
+      // A schema that was not given stays away: it has no meaning without its files.
+      if (reflection.HasField(message, field) || field->message_type()->name() != "Schema") {
+        write_defaults(*reflection.MutableMessage(&message, field));
+      }
+    } else if (!reflection.HasField(message, field) && field->has_default_value()) {
+      std::string value;
+      TextFormat::PrintFieldValueToString(message, field, -1, &value);
+      TextFormat::ParseFieldValueFromString(value, field, &message);
+    }
+  }
+}
+
+}  // namespace
+
+JobText::JobText() : job_(std::make_unique<proto::Job>()) {}
+JobText::~JobText() = default;
+
+void JobText::add_file(const std::filesystem::path& path) {
+  std::error_code unreadable;  // then read_file says why
+  const auto size = std::filesystem::file_size(path, unreadable);
+  if (!unreadable && size > kLargestJobBytes) {
+    throw ConfigError(concat(path.string(), ": has ", size, " bytes, expected a job of at most ", kLargestJobBytes));
+  }
+  const std::string text = read_file(path, kLargestJobBytes);
+  proto::Job over;
+  TextFormat::ParseInfoTree tree;
+  parse(text, path.string(), true, over, &tree);
+  lay_over(over, *job_);
+  note_places(
+      over, tree, "",
+      [&](TextFormat::ParseLocation at) { return concat(path.string(), ":", at.line + 1, ":", at.column + 1); },
+      locations_);
+}
+
+void JobText::assign(const std::string& assignment) {
+  const std::string place = "--set " + assignment;
+  const size_t equals = assignment.find('=');
+  if (equals == std::string::npos || equals == 0) {
+    throw ConfigError(place + ": expected path.to.field=value, for instance train.steps=200");
+  }
+  std::string open, close;
+  const Descriptor* type = proto::Job::descriptor();
+  const FieldDescriptor* field = nullptr;
+  std::istringstream path(assignment.substr(0, equals));
+  for (std::string name; std::getline(path, name, '.');) {
+    if (field != nullptr) type = field->message_type();
+    if (type == nullptr) throw ConfigError(concat(place, ": \"", field->name(), "\" has no fields of its own"));
+    if (field != nullptr) {
+      open += field->name() + " { ";
+      close += " }";
+    }
+    field = type->FindFieldByName(name);
+    if (field == nullptr) {
+      throw ConfigError(
+          concat(place, ": unknown field \"", name, "\" in ", type->name(), did_you_mean(name, field_names(*type))));
+    }
+  }
+  std::string value = assignment.substr(equals + 1);
+  const bool quoted = !value.empty() && (value.front() == '"' || value.front() == '\'');
+  if (field->cpp_type() == FieldDescriptor::CPPTYPE_STRING && !quoted) {
+    value = TextFormat::FieldValuePrinter().PrintString(value);
+  }
+  const bool message = field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE;
+  const std::string text = open + field->name() +
+                           (message && value.starts_with('{') ? " " + value
+                            : message                         ? " { " + value + " }"
+                                                              : ": " + value) +
+                           close;
+  proto::Job over;
+  TextFormat::ParseInfoTree tree;
+  parse(text, place, false, over, &tree);
+  lay_over(over, *job_);
+  note_places(over, tree, "", [&](TextFormat::ParseLocation) { return place; }, locations_);
+}
+
+const proto::Job& JobText::job() const { return *job_; }
+
+std::string JobText::location(const std::string& field) const {
+  for (std::string path = field; !path.empty();) {
+    if (const auto found = locations_.find(path); found != locations_.end()) return found->second;
+    const size_t dot = path.rfind('.');
+    path = dot == std::string::npos ? "" : path.substr(0, dot);
+  }
+  return "job";
+}
+
+void JobText::located(const std::string& section, const std::function<void()>& validation) const {
+  try {
+    validation();
+  } catch (const ConfigError& error) {
+    const std::string message = error.what();
+    const std::string prefix = section.empty() || message.starts_with(section + ".") ? "" : section + ".";
+    const std::string field = prefix + message.substr(0, message.find_first_of(" :"));
+    throw ConfigError(concat(location(field), ": ", prefix, message), error.exit_code());
+  }
+}
+
+std::string JobText::written_out() const {
+  proto::Job job = *job_;
+  write_defaults(job);
+  std::string text;
+  TextFormat::PrintToString(job, &text);
+  return text;
+}
+
+}  // namespace rondo

@@ -1,0 +1,74 @@
+#include "launch/run_setup.h"
+
+#include <algorithm>
+
+#include "sharding/base/check.h"
+#include "sharding/base/nearest_name.h"
+#include "trainer/checkpoint/checkpoint_reader.h"
+#include "trainer/loop/model_ranker.h"
+#include "trainer/telemetry/error_file.h"
+
+namespace rondo {
+
+ModelOptions model_for(const JobOptions& job, const RecommenderData& data) {
+  ModelOptions model = job.model;
+  const auto& names = data.events.behaviour_names;
+  model.user.behaviour_weights.assign(names.size(), 1.0);
+  for (const NamedWeight& entry : job.behaviour_weights) {
+    const auto found = std::find(names.begin(), names.end(), entry.behaviour);
+    if (found == names.end()) {
+      throw ConfigError(concat("model.behaviour_weight: the dataset has no behaviour \"", entry.behaviour, "\"",
+                               did_you_mean(entry.behaviour, names)));
+    }
+    model.user.behaviour_weights[static_cast<size_t>(found - names.begin())] = entry.weight;
+  }
+  return model;
+}
+
+JobOptions job_of_run(const RunFolder& run, const std::vector<std::string>& files,
+                      const std::vector<std::string>& assignments) {
+  if (!std::filesystem::exists(run.job())) {
+    throw DataError(concat("no run in ", run.root().string(), ": there is no job.textproto (rondo train makes one)"),
+                    ExitCode::kMissingInput);
+  }
+  std::vector<std::string> all{run.job().string()};
+  all.insert(all.end(), files.begin(), files.end());
+  return load_job(all, assignments);
+}
+
+int64_t load_weights(const RunFolder& run, const std::string& checkpoint, Recommender& recommender,
+                     Communicator& comm) {
+  auto reader = checkpoint.empty() ? CheckpointReader::open_latest(run.checkpoints(), comm)
+                                   : CheckpointReader::open(run.checkpoints() / checkpoint, comm);
+  if (!reader) {
+    throw DataError(concat("no checkpoint in ", run.checkpoints().string()), ExitCode::kMissingInput);
+  }
+  CheckpointContent content = checkpoint_content(recommender, nullptr);
+  reader->load(content, LoadScope::kWeights);
+  return content.step;
+}
+
+EvaluationReport evaluate_model(const JobOptions& job, const RecommenderData& data, Recommender& recommender,
+                                Communicator& comm, HeldOut held_out, int64_t step) {
+  const EvaluationData what{data.catalog, data.events, data.split, data.split_options, held_out};
+  ModelRanker model(recommender, data, job.examples, comm, step);
+  const auto floors = make_floors(comm, what, job.evaluation);
+  std::vector<Ranker*> rankers{&model};
+  for (const auto& floor : floors) rankers.push_back(floor.get());
+  comm.set_phase(Phase::kEvaluation);
+  EvaluationReport report = evaluate(comm, rankers, what, job.evaluation);
+  comm.set_phase(Phase::kStep);
+  report.step = step;
+  return report;
+}
+
+RankOptions rank_options(const JobOptions& job) { return {job.communication, job.threads}; }
+
+std::function<void(const RankFailure&)> error_writer(const RunFolder& run) {
+  return [&run](const RankFailure& failure) {
+    if (run.root().empty()) return;
+    write_error_file(run.error(failure.rank), {failure.rank, failure.step, failure.exit_code, failure.message});
+  };
+}
+
+}  // namespace rondo

@@ -1,0 +1,43 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+
+#include "launch/job_options.h"
+#include "sharding/base/stopwatch.h"
+#include "trainer/eval/evaluation_report.h"
+#include "trainer/loop/train_loop.h"
+#include "trainer/telemetry/metrics_log.h"
+#include "trainer/telemetry/run_folder.h"
+
+namespace rondo {
+
+/// What a person sees of a training: rank 0 shows and logs, the other ranks are silent.
+class TrainMonitor {
+ public:
+  TrainMonitor(const JobOptions& job, const RunFolder& run, Communicator& comm);
+
+  /// For the stages before the first step.
+  Progress* progress() { return progress_.get(); }
+
+  void begin(const RecommenderData& data, const Recommender& recommender, const TrainLoop& loop);
+  void on_step(const StepReport& report);
+  void on_evaluation(const EvaluationReport& report);
+  void end(const TrainOutcome& outcome);
+
+ private:
+  void write_interval(const StepReport& report);
+
+  const JobOptions& job_;
+  RunFolder run_;
+  bool shows_;
+  std::unique_ptr<Progress> progress_;
+  std::optional<MetricsLog> metrics_;
+  Stopwatch since_interval_;
+  int64_t interval_steps_ = 0;
+  int64_t interval_examples_ = 0;
+  double interval_loss_ = 0;
+  StepTimes interval_times_;
+};
+
+}  // namespace rondo
