@@ -208,21 +208,26 @@ TEST_F(ItemIndexTest, RefusesAManifestThatIsNone) {
 }
 
 TEST_F(ItemIndexTest, ACrashAtAnyMomentLeavesOneOfTheTwo) {
-  bool kept = false, replaced = false;
-  for (int64_t at = 0;; ++at) {
-    write(0.0F, {"old", "", ""});
+  const auto index_of = [&](const char* tower, float version) {
+    return build_item_index(*comm_, catalog_, {tower, "", ""}, encoder(version));
+  };
+  FaultyFileSystem counting;
+  write_item_index(*comm_, counting, folder_.path(), index_of("old", 0.0F));
+  const auto first = static_cast<int64_t>(counting.log().size());
+  bool kept = false, replaced = false, stopped = true;
+  for (int64_t at = first; stopped; ++at) {
+    const ScratchFolder folder;
     FaultyFileSystem files({.kind = FaultPlan::Kind::kStop, .at = at});
-    bool stopped = false;
+    write_item_index(*comm_, files, folder.path(), index_of("old", 0.0F));
     try {
-      write_item_index(*comm_, files, folder_.path(),
-                       build_item_index(*comm_, catalog_, {"new", "", ""}, encoder(100.0F)));
+      write_item_index(*comm_, files, folder.path(), index_of("new", 100.0F));
+      stopped = false;
     } catch (const StorageError&) {
-      stopped = true;
     }
-    const ItemIndex index = read_item_index(*comm_, folder_.path(), {});
+    files.lose_power(folder.path());
+    const ItemIndex index = read_item_index(*comm_, folder.path(), {});
     expect_rows(index, catalog_, index.stamp.tower == "new" ? 100.0F : 0.0F);
     (index.stamp.tower == "new" ? replaced : kept) = true;
-    if (!stopped) break;
   }
   EXPECT_TRUE(kept && replaced);
 }
