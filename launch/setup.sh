@@ -23,7 +23,7 @@ readonly PACKAGES=(
   libprotobuf-dev protobuf-compiler
   libboost-dev libboost-program-options-dev
   libgtest-dev libgmock-dev
-  libspdlog-dev libfmt-dev
+  libspdlog-dev libfmt-dev libabsl-dev tzdata
   nlohmann-json3-dev libssl-dev zlib1g-dev libhwy-dev libxxhash-dev
 )
 readonly TORCH=2.11.0
