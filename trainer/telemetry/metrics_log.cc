@@ -11,13 +11,20 @@
 namespace rondo {
 namespace {
 
+/// Is it a whole line, of `step` or before, or of no step?
+bool is_kept(const std::string& line, int64_t step) {
+  const auto object = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
+  if (!object.is_object()) return false;
+  const auto found = object.find("step");
+  return found == object.end() || !found->is_number() || found->get<int64_t>() <= step;
+}
+
 /// The whole lines of `text` up to `step`.
 std::string lines_until(const std::string& text, int64_t step) {
   std::string kept;
   std::istringstream lines(text);
   for (std::string line; std::getline(lines, line);) {
-    const auto object = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
-    if (object.is_object() && object.value("step", int64_t{0}) <= step) kept += line + "\n";
+    if (is_kept(line, step)) kept += line + "\n";
   }
   return kept;
 }
@@ -35,6 +42,7 @@ MetricsLog::MetricsLog(std::filesystem::path path, int64_t resumed_step) : path_
 }
 
 void MetricsLog::write(const std::string& object) {
+  RONDO_CHECK(object.find('\n') == std::string::npos, "a line of ", path_.string(), " has a line break");
   const std::string line = object + "\n";
   if (std::fwrite(line.data(), 1, line.size(), file_.get()) != line.size() || std::fflush(file_.get()) != 0) {
     throw StorageError(concat("cannot write ", path_.string(), ": ", std::strerror(errno)));

@@ -12,7 +12,7 @@ namespace rondo {
 class MetricsLog {
  public:
   /// Goes on with a file that is there, after dropping the lines of steps behind `resumed_step` (a run that died may
-  /// have written them) and a last line that was cut short. Throws StorageError.
+  /// have written them) and a last line that was cut short; lines of no step stay. Throws StorageError.
   MetricsLog(std::filesystem::path path, int64_t resumed_step);
 
   /// `object` is one JSON object as text, without line breaks.

@@ -10,7 +10,11 @@
 namespace rondo {
 
 std::filesystem::path RunFolder::default_root(const std::string& job_name) {
-  return std::filesystem::path("runs") / job_name / fmt::format("{:%Y%m%dT%H%M%SZ}", fmt::gmtime(std::time(nullptr)));
+  const std::string time = fmt::format("{:%Y%m%dT%H%M%SZ}", fmt::gmtime(std::time(nullptr)));
+  const std::filesystem::path folder = std::filesystem::path("runs") / job_name;
+  std::filesystem::path root = folder / time;
+  for (int number = 2; std::filesystem::exists(root); ++number) root = folder / fmt::format("{}-{}", time, number);
+  return root;
 }
 
 void RunFolder::make() const {

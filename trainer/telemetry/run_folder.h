@@ -10,7 +10,7 @@ class RunFolder {
  public:
   explicit RunFolder(std::filesystem::path root) : root_(std::move(root)) {}
 
-  /// runs/<job name>/<UTC time>: where a run goes that names no folder.
+  /// runs/<job name>/<UTC time>, with -2, -3, ... where that is there already: where a run goes that names no folder.
   static std::filesystem::path default_root(const std::string& job_name);
 
   /// Makes the folder and those in it, mode 0700. Throws StorageError (kCannotCreate).
@@ -20,6 +20,7 @@ class RunFolder {
   std::filesystem::path job() const { return root_ / "job.textproto"; }
   std::filesystem::path metrics() const { return root_ / "metrics.jsonl"; }
   std::filesystem::path checkpoints() const { return root_ / "checkpoints"; }
+  std::filesystem::path index() const { return root_ / "index"; }
   std::filesystem::path log(int rank) const;    // log/rank-00000.log
   std::filesystem::path error(int rank) const;  // error/rank-00000.json
 

@@ -1,51 +1,85 @@
 #include "trainer/telemetry/metrics_log.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
+#include <csignal>
 #include <fstream>
 
 #include "sharding/base/error.h"
+#include "tests/support/scratch_folder.h"
 #include "trainer/storage/file_system.h"
-#include "trainer/telemetry/error_file.h"
 
 namespace rondo {
 namespace {
 
-std::filesystem::path fresh(const std::string& name) {
-  const auto path = std::filesystem::path(::testing::TempDir()) / name;
-  std::filesystem::remove(path);
-  return path;
+using ::testing::HasSubstr;
+using testing::ScratchFolder;
+
+class MetricsLogTest : public ::testing::Test {
+ protected:
+  ScratchFolder folder_;
+  std::filesystem::path path_ = folder_.path() / "metrics.jsonl";
+};
+
+TEST_F(MetricsLogTest, EachLineIsThereAtOnce) {
+  MetricsLog log(path_, 0);
+  log.write(R"({"event":"train","step":10})");
+  EXPECT_EQ(read_file(path_), "{\"event\":\"train\",\"step\":10}\n");
+  log.write(R"({"event":"eval"})");
+  EXPECT_EQ(read_file(path_), "{\"event\":\"train\",\"step\":10}\n{\"event\":\"eval\"}\n");
 }
 
-TEST(MetricsLogTest, GoesOnAfterTheResumedStep) {
-  const auto path = fresh("metrics.jsonl");
+TEST_F(MetricsLogTest, GoesOnAfterTheResumedStep) {
   {
-    MetricsLog log(path, 0);
+    MetricsLog log(path_, 0);
     log.write(R"({"event":"train","step":10})");
+    log.write(R"({"event":"eval","step":10})");
+    log.write(R"({"event":"note"})");
     log.write(R"({"event":"train","step":20})");
+    log.write(R"({"event":"odd","step":"20"})");
   }
-  std::ofstream(path, std::ios::app) << R"({"event":"train","st)";  // the run died here
-  MetricsLog(path, 10).write(R"({"event":"train","step":11})");
-  EXPECT_EQ(read_file(path), "{\"event\":\"train\",\"step\":10}\n{\"event\":\"train\",\"step\":11}\n");
+  std::ofstream(path_, std::ios::app) << R"({"event":"train","st)";  // the run died here
+  MetricsLog(path_, 10).write(R"({"event":"train","step":11})");
+  EXPECT_EQ(read_file(path_),
+            "{\"event\":\"train\",\"step\":10}\n{\"event\":\"eval\",\"step\":10}\n{\"event\":\"note\"}\n"
+            "{\"event\":\"odd\",\"step\":\"20\"}\n{\"event\":\"train\",\"step\":11}\n");
 }
 
-TEST(MetricsLogTest, AnUnwritableFolderIsAnError) {
+TEST_F(MetricsLogTest, AnUnwritableFolderIsAnError) {
   try {
-    MetricsLog log("no/such/folder/metrics.jsonl", 0);
-    FAIL();
+    MetricsLog log(folder_.path() / "absent/metrics.jsonl", 0);
+    ADD_FAILURE() << "nothing thrown";
   } catch (const StorageError& error) {
     EXPECT_EQ(error.exit_code(), ExitCode::kCannotCreate);
+    EXPECT_THAT(error.what(), HasSubstr("absent/metrics.jsonl"));
   }
 }
 
-TEST(ErrorFileTest, SaysWhoFailedAndWhyWhateverTheBytes) {
-  const auto path = fresh("rank-00001.json");
-  write_error_file(path, {1, 7, 74, "no answer \xFF\n from rank 2"});
-  const std::string text = read_file(path);
-  EXPECT_NE(text.find("\"code\": 74"), std::string::npos) << text;
-  EXPECT_NE(text.find("\"rank\": 1"), std::string::npos);
-  EXPECT_NE(text.find("from rank 2"), std::string::npos);
-  write_error_file("no/such/folder/x.json", {});  // no exception
+TEST_F(MetricsLogTest, AFullDiskIsAnError) {
+  MetricsLog log(path_, 0);
+  // A limit on the file size stands for the full disk: the system refuses the write in the same way.
+  struct rlimit before = {};
+  getrlimit(RLIMIT_FSIZE, &before);
+  const auto ignored = std::signal(SIGXFSZ, SIG_IGN);
+  const struct rlimit small = {16, before.rlim_max};
+  setrlimit(RLIMIT_FSIZE, &small);
+  std::string message;
+  try {
+    log.write(R"({"event":"train","step":10})");
+  } catch (const StorageError& error) {
+    message = error.what();
+    EXPECT_EQ(error.exit_code(), ExitCode::kIoOrDeadline);
+  }
+  setrlimit(RLIMIT_FSIZE, &before);
+  std::signal(SIGXFSZ, ignored);
+  EXPECT_THAT(message, HasSubstr("cannot write " + path_.string()));
+}
+
+TEST_F(MetricsLogTest, ALineBreakWouldForgeALine) {
+  MetricsLog log(path_, 0);
+  EXPECT_THROW(log.write("{\"a\":\n1}"), InternalError);
 }
 
 }  // namespace
