@@ -51,7 +51,7 @@ std::vector<int64_t> gather_values(Communicator& comm, int64_t mine, std::string
 std::string text_of(Communicator& comm, const std::string& mine, int root, std::string_view what) {
   const int64_t length = gather_values(comm, static_cast<int64_t>(mine.size()), what)[static_cast<size_t>(root)];
   at::Tensor text = at::empty({length}, at::kByte);
-  if (comm.rank() == root) std::memcpy(text.mutable_data_ptr(), mine.data(), mine.size());
+  if (comm.rank() == root && length > 0) std::memcpy(text.mutable_data_ptr(), mine.data(), mine.size());
   comm.broadcast(text, root, {Channel::kControl, what})->wait();
   return {static_cast<const char*>(text.const_data_ptr()), static_cast<size_t>(length)};
 }
