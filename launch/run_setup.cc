@@ -51,7 +51,7 @@ int64_t load_weights(const RunFolder& run, const std::string& checkpoint, Recomm
 EvaluationReport evaluate_model(const JobOptions& job, const RecommenderData& data, Recommender& recommender,
                                 Communicator& comm, HeldOut held_out, int64_t step) {
   const EvaluationData what{data.catalog, data.events, data.split, data.split_options, held_out};
-  ModelRanker model(recommender, data, job.examples, comm, step);
+  ModelRanker model(recommender, data, job.examples, comm, step, what.candidates());
   const auto floors = make_floors(comm, what, job.evaluation);
   std::vector<Ranker*> rankers{&model};
   for (const auto& floor : floors) rankers.push_back(floor.get());

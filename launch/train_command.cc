@@ -9,6 +9,7 @@
 #include "launch/train_monitor.h"
 #include "sharding/base/check.h"
 #include "sharding/base/log.h"
+#include "trainer/checkpoint/checkpoint_folder.h"
 #include "trainer/checkpoint/run_lock.h"
 #include "trainer/loop/train_loop.h"
 #include "trainer/storage/file_system.h"
@@ -29,11 +30,6 @@ void on_rank_0(Communicator& comm, const char* what, const std::function<void()>
     }
   }
   agree(comm, failure, what);
-}
-
-bool has_checkpoints(const RunFolder& run) {
-  std::error_code ignored;
-  return std::filesystem::exists(run.checkpoints() / "LATEST", ignored);
 }
 
 /// One rank of a training, from the folder to the final table.
@@ -76,7 +72,7 @@ class Training {
       run_ = RunFolder(broadcast_text(comm_, RunFolder::default_root(job_.name).string(), "run folder"));
     }
     on_rank_0(comm_, "run folder", [&] {
-      if (!resume_ && has_checkpoints(run_)) {
+      if (!resume_ && has_checkpoints(run_.checkpoints())) {
         throw ConfigError(concat(run_.root().string(),
                                  " holds checkpoints of an earlier run: --resume goes on with it, ",
                                  "another --out starts anew"));

@@ -30,8 +30,8 @@ Batch batch_of_items(int32_t begin, int32_t end) {
 }  // namespace
 
 ModelRanker::ModelRanker(Recommender& recommender, const RecommenderData& data, const ExampleOptions& examples,
-                         Communicator& comm, int64_t step)
-    : recommender_(recommender), data_(data), examples_(examples), comm_(comm), step_(step) {}
+                         Communicator& comm, int64_t step, std::span<const int32_t> candidates)
+    : recommender_(recommender), data_(data), examples_(examples), comm_(comm), step_(step), candidates_(candidates) {}
 
 at::Tensor ModelRanker::vectors_of(const Batch& batch, bool items) {
   const at::NoGradGuard no_grad;
@@ -63,6 +63,7 @@ std::string ModelRanker::prepare(std::span<const EvaluationCase>) {
     shard_.places.push_back(static_cast<int32_t>(place));
     shard_.keys.push_back(data_.catalog.keys[static_cast<size_t>(place)]);
   }
+  shard_ = restrict_to(std::move(shard_), candidates_);
   search_ = std::make_unique<ShardedTopK>(comm_, shard_);
   return {};
 }

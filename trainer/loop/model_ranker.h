@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <string>
 
 #include "sharding/comm/communicator.h"
@@ -16,9 +17,10 @@ namespace rondo {
 /// of the catalogue.
 class ModelRanker final : public Ranker {
  public:
-  /// Keeps references. `step`: of the weights, for the age of text vectors.
+  /// Keeps references. `step`: of the weights, for the age of text vectors. `candidates`: ascending places that may be
+  /// recommended; empty: all.
   ModelRanker(Recommender& recommender, const RecommenderData& data, const ExampleOptions& examples, Communicator& comm,
-              int64_t step);
+              int64_t step, std::span<const int32_t> candidates = {});
 
   std::string name() const override { return "rondo"; }
   std::string prepare(std::span<const EvaluationCase> cases) override;
@@ -33,6 +35,7 @@ class ModelRanker final : public Ranker {
   ExampleOptions examples_;
   Communicator& comm_;
   int64_t step_;
+  std::span<const int32_t> candidates_;
   ItemShard shard_;
   std::unique_ptr<ShardedTopK> search_;
 };
