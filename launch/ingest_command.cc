@@ -65,7 +65,6 @@ int run_ingest(int argc, char** argv) {
   to.out = values->count("out") > 0 ? (*values)["out"].as<std::string>() : job.data.dataset.string();
   if (to.out.empty()) throw ConfigError("ingest needs --out, or data.dataset in the job", ExitCode::kUsage);
   to.overwrite = (*values)["overwrite"].as<bool>();
-  to.schema_text = job.schema_text;
   to.split = job.split;
   ProgressBar progress;
   DatasetRecord record = ingest(job.schema, to, progress);

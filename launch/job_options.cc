@@ -5,10 +5,9 @@
 #include <regex>
 
 #include "launch/command_line.h"
-#include "launch/schema_options.h"
 #include "proto/job.pb.h"
 #include "sharding/base/check.h"
-#include "trainer/data/dataset_record.h"
+#include "trainer/data/schema_proto.h"
 #include "trainer/storage/digest.h"
 
 namespace rondo {
@@ -204,8 +203,7 @@ JobOptions to_options(const JobText& text) {
   to.evaluation = to_evaluation(job);
   to.synth = {job.synth().users(), job.synth().items(), job.synth().events(), job.seed()};
   to.has_schema = job.has_schema();
-  text.located("schema", [&] { to.schema = to_schema(job.schema()); });
-  google::protobuf::TextFormat::PrintToString(job.schema(), &to.schema_text);
+  text.located("schema", [&] { to.schema = schema_from_proto(job.schema()); });
   to.communication = to_communication(job.communication());
   to.text = text.written_out();
   proto::Job whole;

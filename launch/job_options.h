@@ -39,10 +39,9 @@ struct JobOptions {
   SynthOptions synth;
   SchemaOptions schema;
   bool has_schema = false;
-  SplitOptions split;       // defaults where the job says none: for ingest
-  std::string schema_text;  // as text, for the dataset folder
-  std::string text;         // the job written out: runs again as it is
-  std::string digest;       // of what a resumed run must share with the one before it
+  SplitOptions split;  // defaults where the job says none: for ingest
+  std::string text;    // the job written out: runs again as it is
+  std::string digest;  // of what a resumed run must share with the one before it
 };
 
 /// Translates and validates. Throws ConfigError with the place where the wrong field was said.

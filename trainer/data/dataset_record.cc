@@ -1,122 +1,156 @@
 #include "trainer/data/dataset_record.h"
 
+#include <google/protobuf/io/tokenizer.h>
 #include <google/protobuf/text_format.h>
 
 #include "proto/dataset.pb.h"
 #include "sharding/base/check.h"
+#include "trainer/data/dataset_files.h"
+#include "trainer/data/schema_proto.h"
 #include "trainer/storage/file_system.h"
 
 namespace rondo {
 namespace {
 
-constexpr int kFormatVersion = 1;
+constexpr int64_t kLongestRecord = 1 << 26;
 
-proto::SplitKind to_proto(SplitKind kind) {
-  switch (kind) {
-    case SplitKind::kRandom:
-      return proto::RANDOM;
-    case SplitKind::kLeaveOneOut:
-      return proto::LEAVE_ONE_OUT;
-    case SplitKind::kLastBasketOut:
-      return proto::LAST_BASKET_OUT;
-    case SplitKind::kGlobalTime:
-      return proto::GLOBAL_TIME;
+using Counts = google::protobuf::RepeatedPtrField<proto::NamedCount>;
+using Digests = google::protobuf::RepeatedPtrField<proto::FileDigest>;
+
+void write_counts(const std::map<std::string, int64_t>& from, Counts& to) {
+  for (const auto& [name, count] : from) {
+    auto* added = to.Add();
+    added->set_name(name);
+    added->set_count(count);
   }
-  return proto::LEAVE_ONE_OUT;
 }
 
-void fill_split(const SplitOptions& from, proto::Split& to) {
-  to.set_kind(to_proto(from.kind));
-  to.set_valid_fraction(from.valid_fraction);
-  to.set_test_fraction(from.test_fraction);
-  to.set_repeats(from.repeats == Repeats::kDrop ? proto::DROP : proto::KEEP_UNMASKED);
-  to.set_min_user_events(from.min_user_events);
-  to.set_seed(from.seed);
-}
-
-}  // namespace
-
-SplitOptions split_from_proto(const proto::Split& from) {
-  SplitOptions to;
-  switch (from.kind()) {
-    case proto::RANDOM:
-      to.kind = SplitKind::kRandom;
-      break;
-    case proto::LEAVE_ONE_OUT:
-      to.kind = SplitKind::kLeaveOneOut;
-      break;
-    case proto::LAST_BASKET_OUT:
-      to.kind = SplitKind::kLastBasketOut;
-      break;
-    case proto::GLOBAL_TIME:
-      to.kind = SplitKind::kGlobalTime;
-      break;
-  }
-  to.valid_fraction = from.valid_fraction();
-  to.test_fraction = from.test_fraction();
-  to.repeats = from.repeats() == proto::DROP ? Repeats::kDrop : Repeats::kKeepUnmasked;
-  to.min_user_events = from.min_user_events();
-  to.seed = from.seed();
+std::map<std::string, int64_t> read_counts(const Counts& from) {
+  std::map<std::string, int64_t> to;
+  for (const auto& entry : from) to[entry.name()] = entry.count();
   return to;
 }
 
-void write_dataset_record(const std::filesystem::path& folder, const DatasetRecord& record) {
-  proto::DatasetRecord out;
-  out.set_format_version(kFormatVersion);
-  RONDO_CHECK(google::protobuf::TextFormat::ParseFromString(record.schema_text, out.mutable_schema()), "schema text");
-  fill_split(record.split, *out.mutable_split());
-  out.set_users(record.users);
-  out.set_items(record.items);
-  out.set_events(record.events);
-  out.set_rows_read(record.rows_read);
-  out.set_rows_filtered(record.rows_filtered);
-  out.set_duplicates_dropped(record.duplicates_dropped);
-  for (const auto& [reason, count] : record.rejected) {
-    auto* entry = out.add_rejected();
-    entry->set_name(reason);
-    entry->set_count(count);
+void write_digests(const std::map<std::string, std::string>& from, Digests& to) {
+  for (const auto& [name, digest] : from) {
+    auto* added = to.Add();
+    added->set_name(name);
+    added->set_sha256(digest);
   }
-  for (const auto& name : record.behaviours) out.add_behaviour(name);
-  if (!record.vocabulary_sha256.empty()) out.set_vocabulary_sha256(record.vocabulary_sha256);
-  for (const auto& [name, digest] : record.digests) {
-    auto* entry = out.add_file();
-    entry->set_name(name);
-    entry->set_sha256(digest);
-  }
-  std::string text;
-  google::protobuf::TextFormat::PrintToString(out, &text);
-  make_posix_file_system()->replace_file(folder / kDatasetRecordFile, text);
 }
 
-DatasetRecord read_dataset_record(const std::filesystem::path& folder) {
-  const auto path = folder / kDatasetRecordFile;
-  if (!std::filesystem::exists(path)) {
-    throw DataError(
-        concat("no dataset in ", folder.string(), ": there is no ", kDatasetRecordFile, " (rondo ingest makes one)"),
-        ExitCode::kMissingInput);
-  }
-  proto::DatasetRecord in;
-  if (!google::protobuf::TextFormat::ParseFromString(read_file(path, 1 << 24), &in)) {
-    throw StorageError(path.string() + ": not a dataset record");
-  }
-  if (in.format_version() != kFormatVersion) {
-    throw StorageError(
-        concat(path.string(), ": format version ", in.format_version(), ", this rondo reads ", kFormatVersion));
-  }
+std::map<std::string, std::string> read_digests(const Digests& from) {
+  std::map<std::string, std::string> to;
+  for (const auto& entry : from) to[entry.name()] = entry.sha256();
+  return to;
+}
+
+void write_window(const WindowRecord& from, proto::Window& to) {
+  to.set_file(from.file);
+  write_digests(from.sources, *to.mutable_source());
+  to.set_rows_read(from.rows_read);
+  to.set_rows_filtered(from.rows_filtered);
+  to.set_duplicates_dropped(from.duplicates_dropped);
+  write_counts(from.rejected, *to.mutable_rejected());
+  to.set_events(from.events);
+  to.set_first_time(from.first_time);
+  to.set_last_time(from.last_time);
+}
+
+WindowRecord read_window(const proto::Window& from) {
+  return {from.file(),          read_digests(from.source()), from.rows_read(),
+          from.rows_filtered(), from.duplicates_dropped(),   read_counts(from.rejected()),
+          from.events(),        from.first_time(),           from.last_time()};
+}
+
+proto::DatasetRecord to_message(const DatasetRecord& record) {
+  proto::DatasetRecord to;
+  to.set_format_version(kDatasetFormatVersion);
+  schema_to_proto(record.schema, *to.mutable_schema());
+  split_to_proto(record.split, *to.mutable_split());
+  to.set_users(record.users);
+  to.set_items(record.items);
+  to.set_events(record.events);
+  to.set_rows_read(record.rows_read);
+  to.set_rows_filtered(record.rows_filtered);
+  to.set_duplicates_dropped(record.duplicates_dropped);
+  write_counts(record.rejected, *to.mutable_rejected());
+  for (const auto& name : record.behaviours) to.add_behaviour(name);
+  if (!record.vocabulary_sha256.empty()) to.set_vocabulary_sha256(record.vocabulary_sha256);
+  write_digests(record.digests, *to.mutable_file());
+  write_counts(record.features, *to.mutable_feature());
+  for (const WindowRecord& window : record.windows) write_window(window, *to.add_window());
+  return to;
+}
+
+DatasetRecord from_message(const proto::DatasetRecord& from) {
   DatasetRecord record;
-  google::protobuf::TextFormat::PrintToString(in.schema(), &record.schema_text);
-  record.split = split_from_proto(in.split());
-  record.users = in.users();
-  record.items = in.items();
-  record.events = in.events();
-  record.rows_read = in.rows_read();
-  record.rows_filtered = in.rows_filtered();
-  record.duplicates_dropped = in.duplicates_dropped();
-  for (const auto& entry : in.rejected()) record.rejected[entry.name()] = entry.count();
-  record.behaviours.assign(in.behaviour().begin(), in.behaviour().end());
-  record.vocabulary_sha256 = in.vocabulary_sha256();
-  for (const auto& entry : in.file()) record.digests[entry.name()] = entry.sha256();
+  record.schema = schema_from_proto(from.schema());
+  record.split = split_from_proto(from.split());
+  record.users = from.users();
+  record.items = from.items();
+  record.events = from.events();
+  record.rows_read = from.rows_read();
+  record.rows_filtered = from.rows_filtered();
+  record.duplicates_dropped = from.duplicates_dropped();
+  record.rejected = read_counts(from.rejected());
+  record.behaviours.assign(from.behaviour().begin(), from.behaviour().end());
+  record.vocabulary_sha256 = from.vocabulary_sha256();
+  record.digests = read_digests(from.file());
+  record.features = read_counts(from.feature());
+  for (const auto& window : from.window()) record.windows.push_back(read_window(window));
   return record;
+}
+
+/// Keeps the first complaint of the parser.
+class FirstError final : public google::protobuf::io::ErrorCollector {
+ public:
+  void AddError(int line, int column, const std::string& message) override {
+    if (text_.empty()) text_ = concat(line + 1, ":", column + 1, ": ", message);
+  }
+  const std::string& text() const { return text_; }
+
+ private:
+  std::string text_;
+};
+
+}  // namespace
+
+void add_window(const WindowRecord& window, DatasetRecord& record) {
+  record.events += window.events;
+  record.rows_read += window.rows_read;
+  record.rows_filtered += window.rows_filtered;
+  record.duplicates_dropped += window.duplicates_dropped;
+  for (const auto& [reason, rows] : window.rejected) record.rejected[reason] += rows;
+  record.windows.push_back(window);
+}
+
+void write_dataset_record(const std::filesystem::path& dataset_folder, const DatasetRecord& record) {
+  std::string text;
+  google::protobuf::TextFormat::PrintToString(to_message(record), &text);
+  make_posix_file_system()->replace_file(dataset_folder / kDatasetRecordFile, text);
+}
+
+DatasetRecord read_dataset_record(const std::filesystem::path& dataset_folder) {
+  const auto path = dataset_folder / kDatasetRecordFile;
+  std::error_code ignored;
+  if (!std::filesystem::exists(path, ignored)) {
+    throw DataError(concat("no dataset in ", dataset_folder.string(), ": there is no ", kDatasetRecordFile,
+                           " (`rondo ingest` makes one)"),
+                    ExitCode::kMissingInput);
+  }
+  proto::DatasetRecord message;
+  FirstError error;
+  google::protobuf::TextFormat::Parser parser;
+  parser.RecordErrorsTo(&error);
+  if (!parser.ParseFromString(read_file(path, kLongestRecord), &message)) {
+    throw StorageError(concat(path.string(), ":", error.text()));
+  }
+  if (message.format_version() != kDatasetFormatVersion) {
+    throw StorageError(concat(path.string(), ": format version ", message.format_version(), ", this build reads ",
+                              kDatasetFormatVersion, "; ingest the source again"));
+  }
+  return from_message(message);
 }
 
 }  // namespace rondo

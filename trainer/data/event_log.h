@@ -2,18 +2,23 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <span>
 #include <string>
-#include <unordered_map>
+#include <string_view>
 #include <vector>
 
 #include "trainer/data/catalog.h"
 
 namespace rondo {
 
-/// All events of a dataset, sorted by user, then time, then file order: `events-00000.h5` joined with the catalogue.
+/// All events of a dataset, sorted by user, then time, then file order: `events-*.h5` joined with the catalogue.
+/// Layout of a file, which holds one window (texts as `bytes` and `offsets`):
+///
+///   users/keys uint64 [u], ascending; users/raw_keys: texts [u]; users/offsets int64 [u + 1]
+///   events/item_keys uint64 [n]; events/time int64 [n]; events/behaviour uint8 [n]; events/value float32 [n];
+///   events/basket int64 [n]; behaviour_names: texts
+///   attributes format_version, time_is_order
 struct EventLog {
-  /// Reads the events file of the folder. Throws DataError or StorageError naming the file.
+  /// Reads every events file of the folder and merges them. Throws DataError or StorageError naming the file.
   static EventLog open(const std::filesystem::path& dataset_folder, const Catalog& catalog);
 
   /// Place of a user by its raw key, -1 if unknown. A scan: for a person's question, not for a loop.
@@ -31,6 +36,16 @@ struct EventLog {
   std::vector<float> value;           // [events], rating, quantity, ...; 1 where the source has none
   std::vector<int64_t> basket;        // [events], equal for the events of one basket of a user
   std::vector<std::string> behaviour_names;
+  bool time_is_order = false;  // `time` is an ordinal
 };
+
+/// The users of one events file.
+struct WindowUsers {
+  std::vector<uint64_t> keys;
+  TextColumn raw;
+};
+
+/// Throws StorageError naming the file.
+WindowUsers read_window_users(const std::filesystem::path& events_file);
 
 }  // namespace rondo

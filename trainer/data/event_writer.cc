@@ -1,6 +1,9 @@
 #include "trainer/data/event_writer.h"
 
-#include "sharding/base/hash.h"
+#include <algorithm>
+
+#include "sharding/base/check.h"
+#include "trainer/data/dataset_files.h"
 #include "trainer/data/text_storage.h"
 
 namespace rondo {
@@ -8,35 +11,26 @@ namespace {
 
 constexpr size_t kBlock = 1 << 18;  // events
 
-/// The same for two events of one user and time that come from equal source rows.
-uint64_t fingerprint(const SpooledEvent& event) {
-  return mix64(event.row_hash ^ mix64(static_cast<uint64_t>(event.item)));
-}
-
 }  // namespace
 
-EventWriter::EventWriter(const std::filesystem::path& folder, const std::vector<uint64_t>& item_keys)
-    : file_(folder / kEventsFile), item_keys_(item_keys) {}
+EventWriter::EventWriter(const std::filesystem::path& file, const std::vector<uint64_t>& item_keys)
+    : file_(file), item_keys_(item_keys) {}
 
 void EventWriter::add_user(uint64_t key, std::string_view raw, std::span<const SpooledEvent> events) {
+  RONDO_CHECK(user_keys_.empty() || user_keys_.back() < key, "user keys do not ascend");
+  RONDO_CHECK(!events.empty(), "a user without events");
+  first_time_ = user_keys_.empty() ? events.front().time : std::min(first_time_, events.front().time);
+  last_time_ = user_keys_.empty() ? events.back().time : std::max(last_time_, events.back().time);
   user_keys_.push_back(key);
   append_text(raw, raw_users_);
-  seen_.clear();
   for (const SpooledEvent& event : events) {
-    if (event.time != run_time_) seen_.clear();
-    run_time_ = event.time;
-    if (!seen_.insert(fingerprint(event)).second) {
-      ++duplicates_;
-      continue;
-    }
     items_.push_back(item_keys_[static_cast<size_t>(event.item)]);
     times_.push_back(event.time);
     baskets_.push_back(event.basket);
     behaviours_.push_back(event.behaviour);
     values_.push_back(event.value);
-    ++events_;
   }
-  user_offsets_.push_back(events_);
+  user_offsets_.push_back(user_offsets_.back() + static_cast<int64_t>(events.size()));
   if (items_.size() >= kBlock) flush();
 }
 
@@ -53,14 +47,16 @@ void EventWriter::flush() {
   values_.clear();
 }
 
-void EventWriter::close(const std::vector<std::string>& behaviour_names) {
+void EventWriter::close(const Names& names) {
   flush();
+  file_.set_attribute("format_version", kDatasetFormatVersion);
+  file_.set_attribute("time_is_order", int64_t{names.time_is_order});
   file_.write<uint64_t>("users/keys", user_keys_);
   write_texts("users/raw_keys", raw_users_, file_);
   file_.write<int64_t>("users/offsets", user_offsets_);
-  TextColumn names;
-  for (const auto& name : behaviour_names) append_text(name, names);
-  write_texts("behaviour_names", names, file_);
+  TextColumn behaviours;
+  for (const auto& name : names.behaviours) append_text(name, behaviours);
+  write_texts("behaviour_names", behaviours, file_);
   file_.close();
 }
 

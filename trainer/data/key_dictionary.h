@@ -1,13 +1,12 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "trainer/data/catalog.h"
+#include "trainer/data/key_table.h"
 #include "trainer/data/schema.h"
 
 namespace rondo {
@@ -19,31 +18,36 @@ struct KeyRule {
   uint64_t (*hash)(std::string_view text, uint64_t salt) = nullptr;  // null: hash_bytes
 };
 
-/// The row key of a raw string; nothing when it should be a whole number and is none.
-std::optional<uint64_t> row_key(std::string_view raw, const KeyRule& rule);
-
-/// Raw strings seen so far with their keys; index in order of first sight.
+/// Raw strings seen so far with their row keys; places in order of first sight. Memory grows with the distinct strings.
 class KeyDictionary {
  public:
-  explicit KeyDictionary(std::string what, const KeyRule& rule) : what_(std::move(what)), rule_(rule) {}
+  /// `what` names what the keys are of in messages: "item", "user".
+  KeyDictionary(std::string_view what, const KeyRule& rule);
 
-  /// Index of `raw`, new or known; nothing when it is no key. Throws DataError naming both strings when two of them
-  /// have one key.
-  std::optional<int32_t> intern(std::string_view raw);
+  /// Takes over what another ingest has seen, as if it were interned in this order.
+  void restore(const std::vector<uint64_t>& keys, const TextColumn& raw);
+
+  /// The row key of a raw string, or why it has none ("empty item", "item is no whole number", "item out of range").
+  struct Key {
+    uint64_t key = 0;
+    std::string_view rejected = {};
+  };
+  Key key_of(std::string_view raw) const;
+
+  /// Place of `raw`, whose key it is, new or known. Throws DataError naming both strings when two have one key.
+  int32_t intern(uint64_t key, std::string_view raw);
 
   int64_t size() const { return static_cast<int64_t>(keys_.size()); }
   const std::vector<uint64_t>& keys() const { return keys_; }
   const TextColumn& raw() const { return raw_; }
 
  private:
-  std::string what_;  // "item", "user": for messages
+  std::string what_;
   KeyRule rule_;
+  std::string empty_, no_number_, out_of_range_;  // reasons
   std::vector<uint64_t> keys_;
   TextColumn raw_;
-  std::unordered_map<uint64_t, int32_t> places_;
+  KeyTable places_;
 };
-
-/// Adds one text at the end.
-void append_text(std::string_view text, TextColumn& column);
 
 }  // namespace rondo

@@ -6,6 +6,8 @@
 
 namespace rondo {
 
+// What the fields mean is said once, in proto/schema.proto, whose messages these mirror.
+
 enum class FileKind : uint8_t { kDelimited, kJsonLines };
 enum class Encoding : uint8_t { kUtf8, kLatin1 };
 
@@ -14,26 +16,18 @@ struct FileOptions {
   std::vector<std::string> paths;
   FileKind kind = FileKind::kDelimited;
   char delimiter = ',';
-  bool quoted = true;  ///< RFC 4180: "a ""b""", line breaks inside quotes
+  bool quoted = true;  ///< RFC 4180
   bool header = true;  ///< first line names the columns; else columns are positions from 1
   Encoding encoding = Encoding::kUtf8;
 };
 
-enum class TimeKind : uint8_t {
-  kOrder,    ///< no time column: the order in the file is the time
-  kSeconds,  ///< Unix time, a fraction is allowed
-  kMillis,
-  kMicros,
-  kPattern,  ///< %Y %m %d %H %M %S and literal characters
-};
+enum class TimeKind : uint8_t { kSeconds, kMillis, kMicros, kPattern, kOrder, kIso };
 
-/// How the text of a key becomes the row key.
-enum class KeyKind : uint8_t {
-  kText,         ///< hash of the text, with the salt
-  kWholeNumber,  ///< the number itself
-};
+/// How the text of a key becomes the row key: its hash with the salt, or the number itself.
+enum class KeyKind : uint8_t { kText, kWholeNumber };
 
 enum class Comparison : uint8_t {
+  kNotEmpty,
   kEqual,
   kNotEqual,
   kLess,
@@ -42,20 +36,24 @@ enum class Comparison : uint8_t {
   kGreaterOrEqual,
   kPrefix,
   kNotPrefix,
-  kNotEmpty
 };
 
 /// Rows for which a filter does not hold are left out (and counted, not rejected). Orders compare numbers.
 struct RowFilter {
   std::string column;
   Comparison comparison = Comparison::kNotEmpty;
-  std::string value;
+  std::string value = {};
 };
 
 /// A column by name (or position from 1, as text). With a separator it is a list.
 struct ColumnOptions {
   std::string column;
-  std::string separator;
+  std::string separator = {};
+};
+
+struct BehaviourName {
+  std::string from;
+  std::string to;
 };
 
 struct EventColumns {
@@ -64,11 +62,13 @@ struct EventColumns {
   std::string time;
   TimeKind time_kind = TimeKind::kSeconds;
   std::string time_pattern;
-  std::string time_zone = "UTC";  ///< IANA name
-  std::string behaviour;          ///< column; empty: the constant
+  std::string time_zone = "UTC";
+  std::string behaviour;  ///< column; empty: the constant
   std::string behaviour_constant = "event";
-  std::string value;   ///< rating, quantity; empty: 1
-  std::string basket;  ///< invoice, session; empty: equal time is one basket
+  std::vector<BehaviourName> behaviour_names;  ///< empty: as in the source
+  std::string value;                           ///< rating, quantity; empty: 1
+  std::string basket;                          ///< invoice, session; empty: equal time is one basket
+  bool join_overlaps = false;
 };
 
 /// A categorical feature: a bag of values an item.
@@ -84,12 +84,9 @@ struct CatalogColumns {
   std::vector<FeatureOptions> features;
 };
 
-enum class SourcePreset : uint8_t {
-  kNone,
-  kSequences,  ///< one user and its items a line, blank-separated, oldest first; attributes in a JSON object
-};
+enum class SourcePreset : uint8_t { kNone, kOnlineRetail, kSequences };
 
-/// How logs and a catalogue become a dataset.
+/// How logs and a catalogue become a dataset. Made from a job by `schema_from_proto`, or from a preset (presets.h).
 struct SchemaOptions {
   SourcePreset preset = SourcePreset::kNone;
   FileOptions event_file;
@@ -100,7 +97,7 @@ struct SchemaOptions {
   std::vector<RowFilter> catalog_filters;
   KeyKind user_key = KeyKind::kText;
   KeyKind item_key = KeyKind::kText;
-  uint64_t salt = 0;       ///< of text keys
+  uint64_t salt = 0;
   std::string attributes;  ///< kSequences: JSON object, item -> list of attribute ids
   double max_rejected_fraction = 0.001;
 };
@@ -108,8 +105,7 @@ struct SchemaOptions {
 /// Throws ConfigError naming the field, its value and what was expected.
 void validate(const SchemaOptions& options);
 
-/// The cleaning and mapping of the "Online Retail" data of UCI laid under `options` (whose paths stay): cancellations,
-/// returns, free goods and rows without customer out; most frequent description as title; invoice as basket.
-SchemaOptions online_retail(SchemaOptions options);
+/// Names of the features that the catalogue will have, in its order.
+std::vector<std::string> feature_names(const SchemaOptions& options);
 
 }  // namespace rondo
