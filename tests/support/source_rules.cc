@@ -32,7 +32,7 @@ const std::vector<Wrapped> kWrapped = {
     {{"hdf5.h"}, {"trainer/storage/hdf5_*", "tests/trainer/storage/hdf5_*"}},
     {{"*.pb.h", "google/protobuf/*"},
      {"launch/job_*", "tests/launch/job_*", "trainer/data/dataset_record.cc", "trainer/data/schema_proto.cc",
-      "trainer/checkpoint/manifest.cc"}},
+      "trainer/checkpoint/manifest.cc", "tests/trainer/data/synth_test.cc"}},
 };
 
 /// Each takes a file that includes it ten seconds and a gigabyte.

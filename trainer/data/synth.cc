@@ -1,189 +1,182 @@
 #include "trainer/data/synth.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
-#include <cerrno>
-#include <cstdio>
-#include <cstring>
-#include <memory>
+#include <charconv>
+#include <string_view>
 
 #include "sharding/base/check.h"
 #include "trainer/data/synth_shop.h"
+#include "trainer/data/synth_walk.h"
+#include "trainer/data/synth_words.h"
+#include "trainer/data/text_output.h"
 #include "trainer/storage/file_system.h"
 
 namespace rondo {
 namespace {
 
-/// What is drawn of a user (key) and of a user's event number n (element 64 n + ...).
-enum Draw : uint64_t {
-  kFavourites = 0,
-  kStart = 40,
-  kStay = 0,
-  kStyleDraw = 1,
-  kItem = 2,
-  kExplore = 3,
-  kGap = 4,
-  kFunnel = 5
-};
+constexpr int64_t kLeastEventsOfAUser = 5;
 
-constexpr int64_t kFirstTime = 1'640'995'200;  // 2022-01-01T00:00:00Z, seconds
-constexpr int64_t kTimeLine = 365LL * 86'400;  // seconds
-constexpr uint64_t kFavouriteStyles = 3;
-
-/// Text into a file, a buffer at a time, every failure an error.
-class TextFile {
- public:
-  explicit TextFile(const std::filesystem::path& path) : path_(path), file_(std::fopen(path.c_str(), "w")) {
-    if (!file_)
-      throw StorageError(concat("cannot create ", path.string(), ": ", std::strerror(errno)), ExitCode::kCannotCreate);
-  }
-
-  template <typename... Parts>
-  void print(fmt::format_string<Parts...> format, Parts&&... parts) {
-    fmt::format_to(std::back_inserter(buffer_), format, std::forward<Parts>(parts)...);
-    if (buffer_.size() >= (size_t{1} << 20)) flush();
-  }
-
-  void close() {
-    flush();
-    if (std::fclose(file_.release()) != 0) fail();
-  }
-
- private:
-  struct Closer {
-    void operator()(std::FILE* file) const { std::fclose(file); }
-  };
-
-  [[noreturn]] void fail() const {
-    throw StorageError(concat("cannot write ", path_.string(), ": ", std::strerror(errno)));
-  }
-
-  void flush() {
-    if (std::fwrite(buffer_.data(), 1, buffer_.size(), file_.get()) != buffer_.size()) fail();
-    buffer_.clear();
-  }
-
-  std::filesystem::path path_;
-  std::unique_ptr<std::FILE, Closer> file_;
-  fmt::memory_buffer buffer_;
-};
-
-void write_catalog(const SynthShop& shop, const std::filesystem::path& path) {
-  TextFile file(path);
-  file.print("item_id,title,description,category,brand,price\n");
-  for (int64_t item = 0; item < shop.items(); ++item) {
-    const int64_t cents = shop.price_cents(item);
-    file.print("i{},{},{},{},{},{}.{:02}\n", item, shop.title(item), shop.description(item), shop.category(item),
-               shop.brand(item), cents / 100, cents % 100);
-  }
-  file.close();
+void append(int64_t number, std::string& text) {
+  char digits[20];
+  const auto end = std::to_chars(digits, digits + sizeof(digits), number).ptr;
+  text.append(digits, static_cast<size_t>(end - digits));
 }
 
-/// One user's walk through the shop.
-class SynthUser {
+void write_catalog(const SynthShop& shop, uint64_t seed, const std::filesystem::path& path, Progress& progress) {
+  progress.begin("synth catalogue", shop.items(), "items");
+  const SynthWords words(shop, seed);
+  TextOutput file(path);
+  std::string& text = file.buffer();
+  text += "item_id,title,description,category,brand,price\n";
+  for (int64_t item = 0; item < shop.items(); ++item) {
+    text += 'i';
+    append(item, text);
+    words.append_title(item, text += ',');
+    words.append_description(item, text += ',');
+    words.append_category(item, text += ',');
+    words.append_brand(item, text += ',');
+    const int64_t cents = words.price_cents(item);
+    append(cents / 100, text += ',');
+    text += '.';
+    text += static_cast<char>('0' + cents / 10 % 10);
+    text += static_cast<char>('0' + cents % 10);
+    text += '\n';
+    file.flush_full();
+    if (item % 4096 == 0) progress.advance(item);
+  }
+  file.commit();
+  progress.end();
+}
+
+/// How many events each user has: a share for all, and the rest by weights that follow a power law.
+class Activity {
  public:
-  SynthUser(const SynthShop& shop, const CounterRandom& random, int64_t user, int64_t events)
-      : shop_(shop), random_(random), user_(user), events_(events) {
-    const auto start = random_.below(static_cast<uint64_t>(kTimeLine / 2), key(), kStart);
-    time_ = kFirstTime + static_cast<int64_t>(start);
-    step_ = std::max<int64_t>((kFirstTime + kTimeLine - time_) / std::max<int64_t>(events, 1), 1);
-    style_ = favourite(0);
+  explicit Activity(const SynthOptions& options)
+      : random_(options.seed, 3, RandomPurpose::kSynth),
+        least_(std::min(kLeastEventsOfAUser, options.events / options.users)),
+        rest_(options.events - least_ * options.users) {
+    for (int64_t user = 0; user < options.users; ++user) total_ += weight(user);
   }
 
-  /// Writes the user's events, `events` of them.
-  void write(TextFile& file) {
-    for (int64_t n = 0; n < events_;) {
-      visit(n);
-      const uint64_t funnel = random_.below(10, key(), element(n, kFunnel));
-      const int64_t depth = std::min<int64_t>(funnel < 6 ? 1 : funnel < 8 ? 2 : 3, events_ - n);
-      constexpr const char* kBehaviours[] = {"view", "cart", "buy"};
-      for (int64_t i = 0; i < depth; ++i) file.print("u{},i{},{},{}\n", user_, item_, time_ + 30 * i, kBehaviours[i]);
-      n += depth;
-    }
+  /// Of the users 0, 1, 2, ... in turn.
+  int64_t next() {
+    const int64_t before = share();
+    sum_ += weight(user_++);
+    return least_ + share() - before;
   }
 
  private:
-  uint64_t key() const { return static_cast<uint64_t>(user_) + (uint64_t{1} << 40); }
-  static uint64_t element(int64_t n, Draw draw) { return 64 * (static_cast<uint64_t>(n) + 1) + draw; }
-
-  int64_t favourite(uint64_t which) const {
-    return static_cast<int64_t>(random_.below(static_cast<uint64_t>(shop_.styles()), key(), kFavourites + which));
+  /// In [15, 255]: 2^20 / (2^12 + a number below 2^16).
+  uint64_t weight(int64_t user) const {
+    return (uint64_t{1} << 20) / ((uint64_t{1} << 12) + random_.below(1 << 16, static_cast<uint64_t>(user), 0));
   }
 
-  /// The next item: mostly of the style of the last one, else of another favourite, seldom of any style.
-  void visit(int64_t n) {
-    time_ += 1 + static_cast<int64_t>(random_.below(static_cast<uint64_t>(2 * step_), key(), element(n, kGap)));
-    time_ = std::min(time_, kFirstTime + kTimeLine - 120);
-    if (random_.below(100, key(), element(n, kStay)) >= 80) {
-      style_ = favourite(random_.below(kFavouriteStyles, key(), element(n, kStyleDraw)));
-    }
-    int64_t style = style_;
-    if (random_.below(100, key(), element(n, kExplore)) < 10) {
-      style =
-          static_cast<int64_t>(random_.below(static_cast<uint64_t>(shop_.styles()), key(), element(n, kExplore) + 8));
-    }
-    const auto now = static_cast<uint32_t>((time_ - kFirstTime) * 65536 / kTimeLine);
-    for (uint64_t attempt = 0; attempt < 4; ++attempt) {  // a style may have nothing on sale yet
-      const int64_t item = shop_.pick(style, now, random_.bits(key(), element(n, kItem) + 16 * attempt));
-      if (item >= 0 && item != item_) {
-        item_ = item;
-        return;
-      }
-    }
+  int64_t share() const {
+    return static_cast<int64_t>(static_cast<unsigned __int128>(sum_) * static_cast<uint64_t>(rest_) / total_);
   }
 
-  const SynthShop& shop_;
-  const CounterRandom& random_;
-  int64_t user_;
-  int64_t events_;
-  int64_t time_ = 0;
-  int64_t step_ = 1;
-  int64_t style_ = 0;
-  int64_t item_ = 0;
+  CounterRandom random_;
+  int64_t least_;
+  int64_t rest_;
+  uint64_t total_ = 0;
+  uint64_t sum_ = 0;
+  int64_t user_ = 0;
 };
 
-/// Events of each user: all have five at least when there are enough; some have many more.
-int64_t events_of_user(const SynthOptions& options, const CounterRandom& random, int64_t user, int64_t left) {
-  const int64_t users_left = options.users - user;
-  if (users_left == 1) return left;
-  const int64_t mean = left / users_left;
-  const auto factor =
-      1 + random.below(4, static_cast<uint64_t>(user), 1) * random.below(3, static_cast<uint64_t>(user), 2);
-  return std::clamp<int64_t>(mean * static_cast<int64_t>(factor) / 3, std::min<int64_t>(5, mean), left);
+void append_event(int64_t user, int64_t first_session, const SynthEvent& event, std::string& text) {
+  constexpr std::string_view kBehaviours[] = {",view,", ",cart,", ",buy,"};
+  append(user, text += 'u');
+  append(event.item, text += ",i");
+  append(event.time, text += ',');
+  append(first_session + event.session, text += kBehaviours[static_cast<size_t>(event.behaviour)]);
+  text += '\n';
+}
+
+void write_events(const SynthShop& shop, const SynthOptions& options, const std::filesystem::path& path,
+                  Progress& progress) {
+  progress.begin("synth events", options.events, "events");
+  TextOutput file(path);
+  file.buffer() += "user_id,item_id,time,behaviour,session_id\n";
+  Activity activity(options);
+  int64_t written = 0;
+  for (int64_t user = 0; user < options.users; ++user) {
+    const int64_t first_session = written;  // no user has more sessions than events
+    SynthWalk walk(shop, options.seed, user, activity.next());
+    for (; !walk.done(); ++written) {
+      append_event(user, first_session, walk.next(), file.buffer());
+      file.flush_full();
+    }
+    if (user % 256 == 0) progress.advance(written);
+  }
+  RONDO_CHECK_EQ(written, options.events);
+  file.commit();
+  progress.end();
+}
+
+/// As a string of a text message.
+std::string quoted(const std::filesystem::path& path) {
+  std::string text = "\"";
+  for (const char c : path.string()) {
+    if (c == '"' || c == '\\') text += '\\';
+    text += c;
+  }
+  return text + '"';
+}
+
+void write_schema(const SynthReport& report) {
+  TextOutput file(report.schema);
+  file.buffer() = concat("# How `rondo ingest` reads this shop: give it with --job.\n", "schema {\n",
+                         "  event_file { path: ", quoted(report.events), " }\n",
+                         "  events {\n"
+                         "    user: \"user_id\"\n"
+                         "    item { column: \"item_id\" }\n"
+                         "    time: \"time\"\n"
+                         "    time_format: UNIX_SECONDS\n"
+                         "    behaviour: \"behaviour\"\n"
+                         "    basket: \"session_id\"\n"
+                         "  }\n"
+                         "  catalog_file { path: ",
+                         quoted(report.catalog), " }\n",
+                         "  catalog {\n"
+                         "    item: \"item_id\"\n"
+                         "    title: \"title\"\n"
+                         "    text: \"title\"\n"
+                         "    text: \"description\"\n"
+                         "    feature { name: \"category\" column: \"category\" }\n"
+                         "    feature { name: \"brand\" column: \"brand\" }\n"
+                         "  }\n"
+                         "}\n");
+  file.commit();
 }
 
 }  // namespace
 
 void validate(const SynthOptions& options) {
-  const auto require = [](int64_t value, int64_t low, int64_t high, const char* field) {
-    if (value < low || value > high)
-      throw ConfigError(concat(field, " must be from ", low, " to ", high, ", got ", value));
+  constexpr int64_t kMax = 100'000'000;
+  const auto check = [](int64_t value, int64_t least, int64_t most, const char* field) {
+    if (value < least || value > most) {
+      throw ConfigError(concat(field, " must be from ", least, " to ", most, ", got ", value));
+    }
   };
-  require(options.users, 1, 100'000'000, "users");
-  require(options.items, 10, 100'000'000, "items");
-  require(options.events, 1'000, 100'000'000, "events");
+  check(options.events, 1'000, kMax, "events");
+  check(options.items, 10, kMax, "items");
+  if (options.users < 1 || options.users > options.events) {
+    throw ConfigError(concat("users must be from 1 to events, ", options.events, ", got ", options.users));
+  }
 }
 
 SynthReport synthesize(const SynthOptions& options, const std::filesystem::path& folder, Progress& progress) {
   validate(options);
   make_posix_file_system()->make_folder(folder);
-  SynthReport report{folder / "catalog.csv", folder / "events.csv", 0};
+  SynthReport report;
+  report.catalog = folder / "catalog.csv";
+  report.events = folder / (options.gzip ? "events.csv.gz" : "events.csv");
+  report.schema = folder / "schema.textproto";
   const SynthShop shop(options.seed, options.items);
-  write_catalog(shop, report.catalog);
-
-  const CounterRandom random(options.seed, 1, RandomPurpose::kSynth);
-  TextFile file(report.events);
-  file.print("user_id,item_id,time,behaviour\n");
-  progress.begin("synth", options.events, "events");
-  for (int64_t user = 0; user < options.users && report.events_written < options.events; ++user) {
-    const int64_t count = events_of_user(options, random, user, options.events - report.events_written);
-    SynthUser(shop, random, user, count).write(file);
-    report.events_written += count;
-    progress.advance(report.events_written);
-  }
-  file.close();
-  progress.end();
+  write_catalog(shop, options.seed, report.catalog, progress);
+  write_events(shop, options, report.events, progress);
+  write_schema(report);
+  report.events_written = options.events;
   return report;
 }
 

@@ -2,7 +2,6 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <string>
 
 #include "sharding/base/progress.h"
 
@@ -10,30 +9,35 @@ namespace rondo {
 
 /// A shop made from a seed.
 struct SynthOptions {
-  int64_t users = 2000;
-  int64_t items = 3000;
-  int64_t events = 60'000;  ///< 10^3 to 10^8
+  int64_t users = 2'000;    ///< from 1 to `events`
+  int64_t items = 3'000;    ///< from 10 to 100 million
+  int64_t events = 60'000;  ///< from 1,000 to 100 million
   uint64_t seed = 1;
+  bool gzip = false;  ///< events.csv.gz instead of events.csv
 };
 
 /// Throws ConfigError naming the field, its value and the allowed range.
 void validate(const SynthOptions& options);
 
-/// What synthesize wrote.
+/// What `synthesize` wrote.
 struct SynthReport {
   std::filesystem::path catalog;
   std::filesystem::path events;
+  std::filesystem::path schema;
   int64_t events_written = 0;
 };
 
-/// Writes `catalog.csv` (item_id,title,description,category,brand,price) and `events.csv`
-/// (user_id,item_id,time,behaviour) into `folder`, which is made.
+/// Writes a shop into `folder`, which is made; files of these names are replaced, each when it is complete:
+///   catalog.csv       item_id,title,description,category,brand,price
+///   events.csv[.gz]   user_id,item_id,time,behaviour,session_id: user by user, each in order of time (Unix seconds)
+///   schema.textproto  a job overlay, for `rondo ingest --job`, that maps the two
 ///
-/// The shop: every item has a style (hidden), a category and a brand that belong to a few styles; title and description
-/// draw most words from the style's vocabulary, so text carries the style. A user moves through a few styles, staying
-/// with one for a while, so the recent history says most. Popularity follows a power law, a part of the items appears
-/// only late, and an event is a view, sometimes followed by cart and buy. Same bytes for the same options on every
-/// machine: draws compare integers. Memory grows with users and items, not with events. Throws StorageError.
+/// Users like a style, a material and a few types of things, and change their minds (synth_walk.h); words say what an
+/// item is (synth_words.h); popularity follows a power law; a third of the items come during the year that the events
+/// span. Every user has at least min(5, events / users) events, a few have many times the mean.
+///
+/// The same options give the same text on every machine. Memory grows with the items, not with users or events. Throws
+/// ConfigError, StorageError (kCannotCreate, kIoOrDeadline).
 SynthReport synthesize(const SynthOptions& options, const std::filesystem::path& folder, Progress& progress);
 
 }  // namespace rondo

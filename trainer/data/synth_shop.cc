@@ -1,146 +1,131 @@
 #include "trainer/data/synth_shop.h"
 
 #include <algorithm>
-#include <array>
-#include <numeric>
+#include <cmath>
 
+#include "sharding/base/check.h"
 #include "sharding/base/permutation.h"
 
 namespace rondo {
 namespace {
 
-/// What is drawn of an item, one element each; words from kWords on.
-enum Draw : uint64_t { kStyle, kAppears, kCategory, kBrand, kPrice, kWords = 16 };
+/// What is drawn of an item (key), one element each.
+enum ItemDraw : uint64_t { kType, kStyle, kMaterial, kIsLate, kDay };
 
-constexpr uint64_t kWordsPerStyle = 24;
-constexpr uint64_t kCommonWords = 60;
-constexpr int64_t kTitleWords = 5;
-constexpr int64_t kDescriptionWords = 14;
+constexpr int64_t kItemsOfAType = 80;
+constexpr int64_t kMaxTypes = 20'000;
+constexpr uint64_t kLatePercent = 40;
+constexpr uint64_t kNewest = 4;
 
-constexpr std::array kSyllables{"ba", "be", "bo", "da", "de", "do", "fa", "fi", "ga", "go", "ka",
-                                "ke", "ki", "la", "le", "li", "lo", "ma", "me", "mi", "mo", "na",
-                                "ne", "no", "pa", "pe", "po", "ra", "re", "ri", "ro", "sa", "se",
-                                "si", "so", "ta", "te", "ti", "to", "va", "ve", "vi", "vo", "za"};
+uint64_t scaled(uint64_t draw, uint64_t bound) {
+  return static_cast<uint64_t>((static_cast<unsigned __int128>(draw) * bound) >> 64);
+}
 
-/// A word of three syllables; different numbers below 44^3 give different words.
-std::string word(uint64_t number) {
-  std::string text;
-  for (int i = 0; i < 3; ++i) {
-    text += kSyllables[number % kSyllables.size()];
-    number /= kSyllables.size();
+/// 1 / rank of rank 1, 2, ..., in units of 2^-27, 1 at least. All weights of a shop sum to less than 2^32.
+uint32_t power_law(int64_t rank) {
+  return std::max(static_cast<uint32_t>(0x1.0p27 / static_cast<double>(rank)), uint32_t{1});
+}
+
+/// Sums of rank^-0.25, in units of 2^-16.
+std::vector<uint32_t> type_sums(int64_t items) {
+  std::vector<uint32_t> sums;
+  uint32_t sum = 0;
+  for (int64_t type = 0; type < std::clamp<int64_t>(items / kItemsOfAType, 1, kMaxTypes); ++type) {
+    sum += static_cast<uint32_t>(0x1.0p16 / std::sqrt(std::sqrt(static_cast<double>(type + 1))));
+    sums.push_back(sum);
   }
-  return text;
-}
-
-/// Words of a style spread over the range so that neighbours in number look different.
-std::string style_word(uint64_t style, uint64_t index) {
-  constexpr uint64_t kAll = kSyllables.size() * kSyllables.size() * kSyllables.size();
-  static const Permutation order(kAll - kCommonWords, 77);
-  return word(kCommonWords + order((style * kWordsPerStyle + index) % (kAll - kCommonWords)));
-}
-
-/// About twenty items a style, so that a style is worth knowing and its items are many.
-int64_t styles_of(int64_t items) { return std::clamp<int64_t>(items / 20, 4, 2000); }
-
-/// Popularity of the item at place `rank` of `count` by rank: a power law with exponent 0.8, in integers. The exponent
-/// is built from square roots, which every machine rounds alike.
-uint64_t popularity(uint64_t rank) {
-  const auto root = [](uint64_t x) {
-    uint64_t r = 0;
-    for (uint64_t bit = uint64_t{1} << 31; bit != 0; bit >>= 1) {
-      if ((r | bit) * (r | bit) <= x) r |= bit;
-    }
-    return r;
-  };
-  // rank^0.75 = sqrt(rank) * sqrt(sqrt(rank)), scaled by 2^16.
-  const uint64_t half = root((rank + 1) << 32);
-  const uint64_t quarter = root(half << 16);
-  return (uint64_t{1} << 40) / ((half >> 8) * (quarter >> 8) + 1) + 1;
+  return sums;
 }
 
 }  // namespace
 
-SynthShop::SynthShop(uint64_t seed, int64_t items)
-    : random_(seed, 0, RandomPurpose::kSynth),
-      style_(static_cast<size_t>(items)),
-      appears_at_(static_cast<size_t>(items)),
-      by_style_(static_cast<size_t>(styles_of(items))) {
-  const auto styles = static_cast<uint64_t>(by_style_.size());
-  for (int64_t item = 0; item < items; ++item) {
+SynthShelves::SynthShelves(const std::vector<int32_t>& order, const std::vector<int32_t>& group,
+                           const std::vector<uint32_t>& weight, const std::vector<uint16_t>& day, int64_t groups)
+    : offsets_(static_cast<size_t>(groups) + 1), places_(order.size()) {
+  for (const int32_t g : group) ++offsets_[static_cast<size_t>(g) + 1];
+  for (size_t g = 1; g < offsets_.size(); ++g) offsets_[g] += offsets_[g - 1];
+  std::vector<int64_t> next(offsets_.begin(), offsets_.end() - 1);
+  for (const int32_t item : order) {
     const auto i = static_cast<size_t>(item);
-    const auto key = static_cast<uint64_t>(item);
-    style_[i] = static_cast<int32_t>(random_.below(styles, key, kStyle));
-    // Three of ten items come later, at any time.
-    const uint64_t late = random_.below(10, key, kAppears);
-    appears_at_[i] = late < 7 ? 0 : static_cast<uint32_t>(random_.below(65536, key, kAppears + 100));
-    by_style_[static_cast<size_t>(style_[i])].items.push_back(item);
-  }
-  for (auto& style : by_style_) {
-    std::stable_sort(style.items.begin(), style.items.end(), [this](int64_t a, int64_t b) {
-      return appears_at_[static_cast<size_t>(a)] < appears_at_[static_cast<size_t>(b)];
-    });
-    uint64_t sum = 0;
-    for (const int64_t item : style.items) {
-      const uint64_t rank = random_.below(style.items.size(), static_cast<uint64_t>(item), kPrice + 100);
-      style.weights.push_back(sum += popularity(rank));
-    }
+    const auto g = static_cast<size_t>(group[i]);
+    const auto place = static_cast<size_t>(next[g]++);
+    const uint32_t before = static_cast<int64_t>(place) == offsets_[g] ? 0 : places_[place - 1].weight_until;
+    places_[place] = {before + weight[i], item, day[i]};
   }
 }
 
-int64_t SynthShop::pick(int64_t style, uint32_t now, uint64_t draw) const {
-  const StyleItems& here = by_style_[static_cast<size_t>(style)];
-  const auto sold = std::upper_bound(here.items.begin(), here.items.end(), now, [this](uint32_t time, int64_t item) {
-    return time < appears_at_[static_cast<size_t>(item)];
-  });
-  const auto count = sold - here.items.begin();
+int64_t SynthShelves::on_sale(int64_t group, uint16_t today) const {
+  const auto begin = places_.begin() + offsets_[static_cast<size_t>(group)];
+  const auto end = places_.begin() + offsets_[static_cast<size_t>(group) + 1];
+  return std::partition_point(begin, end, [today](const Place& place) { return place.day <= today; }) - begin;
+}
+
+int32_t SynthShelves::pick(int64_t group, uint16_t today, uint64_t draw) const {
+  const int64_t count = on_sale(group, today);
   if (count == 0) return -1;
-  const uint64_t total = here.weights[static_cast<size_t>(count) - 1];
-  const auto target = static_cast<uint64_t>((static_cast<unsigned __int128>(draw) * total) >> 64);
-  const auto found = std::upper_bound(here.weights.begin(), here.weights.begin() + count, target);
-  return here.items[static_cast<size_t>(found - here.weights.begin())];
+  const auto begin = places_.begin() + offsets_[static_cast<size_t>(group)];
+  const uint64_t wanted = scaled(draw, begin[count - 1].weight_until);
+  return std::partition_point(begin, begin + count,
+                              [wanted](const Place& place) { return place.weight_until <= wanted; })
+      ->item;
 }
 
-std::string SynthShop::title(int64_t item) const {
-  const auto key = static_cast<uint64_t>(item);
-  std::string text;
-  for (int64_t i = 0; i < kTitleWords; ++i) {
-    const uint64_t element = kWords + static_cast<uint64_t>(i);
-    const bool common = random_.below(10, key, element + 200) < 2;
-    const std::string next =
-        common ? word(random_.below(kCommonWords, key, element))
-               : style_word(static_cast<uint64_t>(style(item)), random_.below(kWordsPerStyle, key, element));
-    text += (i > 0 ? " " : "") + next;
+int32_t SynthShelves::pick_new(int64_t group, uint16_t today, uint64_t draw) const {
+  const int64_t count = on_sale(group, today);
+  if (count == 0) return -1;
+  const auto back = static_cast<int64_t>(scaled(draw, std::min(kNewest, static_cast<uint64_t>(count))));
+  return places_[static_cast<size_t>(offsets_[static_cast<size_t>(group)] + count - 1 - back)].item;
+}
+
+SynthShop::SynthShop(uint64_t seed, int64_t items)
+    : type_popularity_(type_sums(items)),
+      types_(static_cast<size_t>(items)),
+      styles_(types_.size()),
+      materials_(types_.size()),
+      days_(types_.size()),
+      weights_(types_.size()) {
+  make_items(CounterRandom(seed, 0, RandomPurpose::kSynth));
+  const auto order = order_by_day();
+  by_type_ = shelves(order, nullptr, 1);
+  by_style_ = shelves(order, &styles_, kStyles);
+  by_material_ = shelves(order, &materials_, kMaterials);
+}
+
+void SynthShop::make_items(const CounterRandom& random) {
+  RONDO_CHECK(!types_.empty());
+  const Permutation ranks(types_.size(), random.bits(types_.size(), 0));
+  for (size_t i = 0; i < types_.size(); ++i) {
+    const bool first = static_cast<int64_t>(i) < types();  // so that each type has something from the first day on
+    types_[i] = static_cast<int32_t>(first ? i : random.below(static_cast<uint64_t>(types()), i, kType));
+    styles_[i] = static_cast<uint8_t>(random.below(kStyles, i, kStyle));
+    materials_[i] = static_cast<uint8_t>(random.below(kMaterials, i, kMaterial));
+    const bool late = !first && random.below(100, i, kIsLate) < kLatePercent;
+    days_[i] = late ? static_cast<uint16_t>(1 + random.below(kDays - 1, i, kDay)) : uint16_t{0};
+    weights_[i] = power_law(static_cast<int64_t>(ranks(i)) + 1);
   }
-  return text;
 }
 
-std::string SynthShop::description(int64_t item) const {
-  const auto key = static_cast<uint64_t>(item);
-  std::string text;
-  for (int64_t i = 0; i < kDescriptionWords; ++i) {
-    const uint64_t element = kWords + 50 + static_cast<uint64_t>(i);
-    const bool common = random_.below(10, key, element + 200) < 5;
-    const std::string next =
-        common ? word(random_.below(kCommonWords, key, element))
-               : style_word(static_cast<uint64_t>(style(item)), random_.below(kWordsPerStyle, key, element));
-    text += (i > 0 ? " " : "") + next;
+int64_t SynthShop::pick_type(uint64_t draw) const {
+  const auto wanted = static_cast<uint32_t>(scaled(draw, type_popularity_.back()));
+  return std::upper_bound(type_popularity_.begin(), type_popularity_.end(), wanted) - type_popularity_.begin();
+}
+
+std::vector<int32_t> SynthShop::order_by_day() const {
+  std::vector<size_t> next(kDays + 1);
+  for (const uint16_t day : days_) ++next[day + size_t{1}];
+  for (size_t day = 1; day < next.size(); ++day) next[day] += next[day - 1];
+  std::vector<int32_t> order(days_.size());
+  for (size_t i = 0; i < days_.size(); ++i) order[next[days_[i]]++] = static_cast<int32_t>(i);
+  return order;
+}
+
+SynthShelves SynthShop::shelves(const std::vector<int32_t>& order, const std::vector<uint8_t>* kind,
+                                int64_t kinds) const {
+  std::vector<int32_t> group(types_);
+  if (kind != nullptr) {
+    for (size_t i = 0; i < group.size(); ++i) group[i] = group[i] * static_cast<int32_t>(kinds) + (*kind)[i];
   }
-  return text;
-}
-
-std::string SynthShop::category(int64_t item) const {
-  // Four styles share a category.
-  return "category " + word(static_cast<uint64_t>(style(item)) / 4 + 1000);
-}
-
-std::string SynthShop::brand(int64_t item) const {
-  const uint64_t choice = random_.below(3, static_cast<uint64_t>(item), kBrand);
-  return word((static_cast<uint64_t>(style(item)) * 7 + choice * 131) % 997 + 20'000) + " co";
-}
-
-int64_t SynthShop::price_cents(int64_t item) const {
-  const auto key = static_cast<uint64_t>(item);
-  return static_cast<int64_t>(99 + 100 * random_.below(20, key, kPrice) * (1 + random_.below(10, key, kPrice + 50)));
+  return {order, group, weights_, days_, types() * kinds};
 }
 
 }  // namespace rondo
