@@ -5,7 +5,7 @@
 
 namespace rondo {
 
-/// What a process ends with; the same under mpirun and Slurm. The list with its meaning: docs/exit_codes.md.
+/// What a process ends with; the same under mpirun and Slurm. The list with its meaning: docs/platform.md.
 enum class ExitCode : int {
   kDone = 0,
   kUsage = 2,
