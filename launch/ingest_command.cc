@@ -32,8 +32,8 @@ void build_vocabulary(const std::filesystem::path& folder, int64_t size, bool lo
 }
 
 void print_record(const std::filesystem::path& folder, const DatasetRecord& record) {
-  const auto line = [](const char* what, int64_t count) {
-    std::printf("  %-22s %lld\n", what, static_cast<long long>(count));
+  const auto line = [](const std::string& what, int64_t count) {
+    std::printf("  %-22s %lld\n", what.c_str(), static_cast<long long>(count));
   };
   std::printf("%s\n", folder.c_str());
   line("users", record.users);
@@ -42,7 +42,30 @@ void print_record(const std::filesystem::path& folder, const DatasetRecord& reco
   line("rows read", record.rows_read);
   line("rows filtered out", record.rows_filtered);
   line("duplicates dropped", record.duplicates_dropped);
-  for (const auto& [reason, count] : record.rejected) line(("rejected: " + reason).c_str(), count);
+  for (const auto& [reason, count] : record.rejected) line("rejected: " + reason, count);
+}
+
+void print_window(const WindowRecord& window) {
+  std::printf("appended %s: %lld events from %lld rows\n", window.file.c_str(), static_cast<long long>(window.events),
+              static_cast<long long>(window.rows_read));
+}
+
+IngestOptions ingest_options(const po::variables_map& values, const JobOptions& job) {
+  IngestOptions to;
+  to.overwrite = values["overwrite"].as<bool>();
+  to.append = values.count("append") > 0;
+  to.split = job.split;
+  if (to.append && (values.count("out") > 0 || to.overwrite || values["build-vocabulary"].as<int64_t>() > 0)) {
+    throw ConfigError(
+        "--append DIR names the dataset that grows and keeps its vocabulary: it goes with none of --out, --overwrite "
+        "and --build-vocabulary",
+        ExitCode::kUsage);
+  }
+  to.out = to.append                 ? values["append"].as<std::string>()
+           : values.count("out") > 0 ? values["out"].as<std::string>()
+                                     : job.data.dataset.string();
+  if (to.out.empty()) throw ConfigError("ingest needs --out, or data.dataset in the job", ExitCode::kUsage);
+  return to;
 }
 
 }  // namespace
@@ -54,23 +77,23 @@ int run_ingest(int argc, char** argv) {
   po::options_description options;
   options.add_options()("out", po::value<std::string>(), "dataset folder to make (default: data.dataset of the job)")(
       "overwrite", po::bool_switch(), "replace a dataset that is there")(
-      "build-vocabulary", po::value<int64_t>()->default_value(0)->value_name("N"),
-      "learn a WordPiece vocabulary of N entries from the catalogue's texts");
+      "append", po::value<std::string>()->value_name("DIR"),
+      "add what the job's schema reads to the dataset in DIR, as one more window (--append data/shop --set "
+      "schema.event_file.path=monday.csv); the dataset's keys, split and vocabulary stay, and a source that it has "
+      "already is refused")("build-vocabulary", po::value<int64_t>()->default_value(0)->value_name("N"),
+                            "learn a WordPiece vocabulary of N entries from the catalogue's texts");
   add_job_options(options);
   const auto values = parse_command_line(help, options, argc, argv);
   if (!values) return 0;
   const JobOptions job = job_of(*values);
   if (!job.has_schema) throw ConfigError("the job has no schema: it says how the files are read");
-  IngestOptions to;
-  to.out = values->count("out") > 0 ? (*values)["out"].as<std::string>() : job.data.dataset.string();
-  if (to.out.empty()) throw ConfigError("ingest needs --out, or data.dataset in the job", ExitCode::kUsage);
-  to.overwrite = (*values)["overwrite"].as<bool>();
-  to.split = job.split;
+  const IngestOptions to = ingest_options(*values, job);
   ProgressBar progress;
   DatasetRecord record = ingest(job.schema, to, progress);
   if (const auto size = (*values)["build-vocabulary"].as<int64_t>(); size > 0) {
     build_vocabulary(to.out, size, job.data.lowercase, record);
   }
+  if (to.append) print_window(record.windows.back());
   print_record(to.out, record);
   return 0;
 }
