@@ -1,0 +1,433 @@
+// Train steps of pooled embedding tables on the ids of the program that runs TorchRec on the same work (id_stream.h).
+//
+//   mpirun -n 2 exchange_bench                                    two processes
+//   exchange_bench --world-size 2                                 two threads of one process
+//   exchange_bench --world-size 2 --rows 1000 --verify --steps 3  sharded == unsharded, first of all
+//   exchange_bench --dump-ids 8                                   the first ids
+//
+// A step: ids routed, rows back, bags summed, loss (mean square over the global batch), gradients to the owners, rows
+// updated. Options have the names and defaults of the peer's. The plain loop (plain_loop.h) runs on the same ids with
+// all threads of all ranks. Ends with 1 when --verify finds a difference.
+
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include <algorithm>
+#include <array>
+#include <boost/program_options.hpp>
+#include <cmath>
+#include <exception>
+#include <iostream>
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "sharding/base/check.h"
+#include "sharding/base/hash.h"
+#include "sharding/base/parallel.h"
+#include "sharding/base/random.h"
+#include "sharding/base/stopwatch.h"
+#include "sharding/comm/mpi_communicator.h"
+#include "sharding/comm/thread_communicator.h"
+#include "sharding/embedding/pooling.h"
+#include "sharding/embedding/sharded_embedding.h"
+#include "sharding/handle/mpi_session.h"
+#include "tests/bench/id_stream.h"
+#include "tests/bench/plain_loop.h"
+
+namespace rondo::bench {
+namespace {
+
+constexpr uint64_t kTableSeed = 1;
+constexpr float kTolerance = 1e-5F;
+constexpr int kVerifiedSteps = 4;
+
+const std::map<std::string, Placement> kPlacements{{"row_wise", Placement::kRowWise},
+                                                   {"data_parallel", Placement::kReplicated}};
+const std::map<std::string, RowOptimizerKind> kOptimizers{{"sgd", RowOptimizerKind::kSgd},
+                                                          {"rowwise_adagrad", RowOptimizerKind::kRowWiseAdagrad}};
+const std::map<std::string, KeySpace> kKeySpaces{{"dense", KeySpace::kDense}, {"hashed", KeySpace::kHashed}};
+
+struct Options {
+  IdStreamOptions ids;
+  int world_size = 2;
+  int64_t dim = 64;
+  std::string sharding = "row_wise";
+  std::string optimizer = "rowwise_adagrad";
+  std::string key_space = "dense";
+  double learning_rate = 0.05;
+  double epsilon = 1e-8;
+  int64_t steps = 100;
+  int64_t warmup = 20;
+  int64_t distinct_batches = 16;  // cycled through
+  int threads = 1;                // of a rank
+  bool verify = false;
+  int64_t dump_ids = 0;
+};
+
+TableSpec table_spec(const Options& options, int64_t table) {
+  return {.name = concat("table_", table),
+          .dim = options.dim,
+          .key_space = kKeySpaces.at(options.key_space),
+          .rows = options.ids.rows,
+          .placement = kPlacements.at(options.sharding),
+          .optimizer = {.kind = kOptimizers.at(options.optimizer),
+                        .learning_rate = options.learning_rate,
+                        .epsilon = options.epsilon}};
+}
+
+at::Tensor to_tensor(const std::vector<int64_t>& values) {
+  at::Tensor tensor = at::empty({static_cast<int64_t>(values.size())}, at::kLong);
+  std::ranges::copy(values, tensor.mutable_data_ptr<int64_t>());
+  return tensor;
+}
+
+/// One rank's share of a batch.
+struct Share {
+  std::vector<TableIds> ids;        // [tables]
+  std::vector<at::Tensor> offsets;  // [tables]
+};
+
+Share make_share(const IdStream& stream, int64_t batch, int64_t rank) {
+  Share share;
+  for (int64_t t = 0; t < stream.options().tables; ++t) {
+    const std::vector<int64_t> offsets = stream.offsets({batch, rank, t});
+    share.ids.push_back({.keys = to_tensor(stream.ids({batch, rank, t}, offsets.back())), .counted = 0});
+    share.offsets.push_back(to_tensor(offsets));
+  }
+  return share;
+}
+
+/// The whole batch, rank after rank, one entry a table.
+std::vector<Bags> make_bags(const IdStream& stream, int64_t batch, int64_t world) {
+  std::vector<Bags> tables(static_cast<size_t>(stream.options().tables));
+  for (size_t t = 0; t < tables.size(); ++t) {
+    tables[t].offsets.push_back(0);
+    for (int64_t rank = 0; rank < world; ++rank) {
+      const StreamPlace place{batch, rank, static_cast<int64_t>(t)};
+      const std::vector<int64_t> offsets = stream.offsets(place), ids = stream.ids(place, offsets.back());
+      const auto before = static_cast<int64_t>(tables[t].ids.size());
+      tables[t].ids.insert(tables[t].ids.end(), ids.begin(), ids.end());
+      for (size_t b = 1; b < offsets.size(); ++b) tables[t].offsets.push_back(before + offsets[b]);
+    }
+  }
+  return tables;
+}
+
+/// d loss / d x = 2 x / count, for the mean of the squares of `count` values.
+void square_gradient(const float* values, int64_t size, double count, float* gradient) {
+  const auto scale = static_cast<float>(2.0 / count);
+  for (int64_t i = 0; i < size; ++i) gradient[i] = scale * values[i];
+}
+
+double median(std::vector<double> values) {
+  const auto middle = values.begin() + static_cast<int64_t>(values.size() / 2);
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
+}
+
+/// The parts of a step, in order.
+enum Phase : size_t { kRoute, kRows, kPool, kPoolBackward, kUpdate, kPhases };
+constexpr std::array<const char*, kPhases> kPhaseNames{"route", "rows", "pool", "pool_backward", "update"};
+
+/// The sharded tables of one rank and its shares of the batches.
+class ShardedRun {
+ public:
+  ShardedRun(const Options& options, Communicator& comm) : options_(options), comm_(comm), embedding_(make()) {
+    const IdStream stream(options.ids);
+    for (int64_t b = 0; b < options.distinct_batches; ++b) shares_.push_back(make_share(stream, b, comm.rank()));
+    values_ = static_cast<double>(comm.size() * options.ids.batch * options.ids.tables * options.dim);
+  }
+
+  /// One step on batch `batch`; the pooled rows before it, one entry a table.
+  std::vector<at::Tensor> step(int64_t batch) {
+    const Share& share = shares_[static_cast<size_t>(batch) % shares_.size()];
+    ++steps_;
+    watch_.restart();
+    const RoutedIds routed = embedding_.route(share.ids, LookupMode::kTrain);
+    lap(kRoute);
+    const std::vector<TableRows> rows = embedding_.forward(routed, steps_);
+    lap(kRows);
+    std::vector<at::Tensor> pooled, gradients;
+    for (size_t t = 0; t < rows.size(); ++t) {
+      pooled.push_back(pool_rows(rows[t].values, routed.tables[t].positions, share.offsets[t], {}));
+    }
+    lap(kPool);
+    for (const at::Tensor& values : pooled) {
+      gradients.push_back(at::empty_like(values));
+      square_gradient(values.const_data_ptr<float>(), values.numel(), values_,
+                      gradients.back().mutable_data_ptr<float>());
+    }
+    torch::autograd::backward(pooled, gradients);
+    lap(kPoolBackward);
+    embedding_.backward(routed, rows, steps_, 1.0);
+    lap(kUpdate);
+    return pooled;
+  }
+
+  ShardedEmbedding::Traffic traffic() const { return embedding_.traffic(); }
+  void forget_times() { phase_ms_ = {}; }
+  double phase_ms(size_t phase) const { return median(phase_ms_[phase]); }
+
+ private:
+  ShardedEmbedding make() const {
+    std::vector<TableSpec> specs;
+    for (int64_t t = 0; t < options_.ids.tables; ++t) specs.push_back(table_spec(options_, t));
+    return ShardedEmbedding(std::move(specs), kTableSeed, comm_);
+  }
+
+  void lap(Phase phase) { phase_ms_[phase].push_back(watch_.restart() * 1e3); }
+
+  const Options& options_;
+  Communicator& comm_;
+  ShardedEmbedding embedding_;
+  std::vector<Share> shares_;
+  double values_ = 0.0;  // of all pooled rows of a global batch
+  int64_t steps_ = 0;
+  Stopwatch watch_;
+  std::array<std::vector<double>, kPhases> phase_ms_;
+};
+
+/// The plain loop on whole batches, and the values it starts from.
+class PlainRun {
+ public:
+  PlainRun(const Options& options, int64_t world, int64_t batches)
+      : loop_({.tables = options.ids.tables,
+               .rows = options.ids.rows,
+               .dim = options.dim,
+               .optimizer = options.optimizer == "sgd" ? PlainOptimizer::kSgd : PlainOptimizer::kRowWiseAdagrad,
+               .learning_rate = static_cast<float>(options.learning_rate),
+               .epsilon = static_cast<float>(options.epsilon)}),
+        pooled_(static_cast<size_t>(options.ids.tables)),
+        gradients_(pooled_.size()),
+        values_(static_cast<double>(world * options.ids.batch * options.ids.tables * options.dim)) {
+    const IdStream stream(options.ids);
+    for (int64_t b = 0; b < batches; ++b) batches_.push_back(make_bags(stream, b, world));
+    std::vector<TableSpec> specs;
+    for (int64_t t = 0; t < options.ids.tables; ++t) specs.push_back(table_spec(options, t));
+    loop_.initialise([&](int64_t table, int64_t row, float* values) {
+      initial_row(specs[static_cast<size_t>(table)], static_cast<uint64_t>(row), values);
+    });
+  }
+
+  /// The pooled rows before the step, [world * batch, dim] of each table.
+  const std::vector<std::vector<float>>& step(int64_t batch) {
+    const std::vector<Bags>& bags = batches_[static_cast<size_t>(batch) % batches_.size()];
+    loop_.forward(bags, pooled_);
+    for (size_t t = 0; t < pooled_.size(); ++t) {
+      gradients_[t].resize(pooled_[t].size());
+      square_gradient(pooled_[t].data(), static_cast<int64_t>(pooled_[t].size()), values_, gradients_[t].data());
+    }
+    loop_.backward(bags, gradients_);
+    return pooled_;
+  }
+
+ private:
+  /// The values that a new row of the store has.
+  static void initial_row(const TableSpec& spec, uint64_t key, float* values) {
+    const CounterRandom start(kTableSeed ^ hash_bytes(spec.name), 0, RandomPurpose::kInitialRow);
+    for (int64_t c = 0; c < spec.dim; ++c) {
+      values[c] = static_cast<float>(spec.initial_scale * (2.0 * start.uniform(key, static_cast<uint64_t>(c)) - 1.0));
+    }
+  }
+
+  PlainLoop loop_;
+  std::vector<std::vector<Bags>> batches_;
+  std::vector<std::vector<float>> pooled_, gradients_;
+  double values_;
+};
+
+/// Largest difference between the sharded and the plain steps on this rank, over the largest value.
+double difference(const Options& options, Communicator& comm, ShardedRun& sharded) {
+  PlainRun plain(options, comm.size(), 2);
+  double worst = 0.0, largest = 0.0;
+  for (int step = 0; step < kVerifiedSteps; ++step) {
+    const std::vector<at::Tensor> got = sharded.step(step % 2);
+    const std::vector<std::vector<float>>& expected = plain.step(step % 2);
+    for (size_t t = 0; t < got.size(); ++t) {
+      const float* const values = got[t].const_data_ptr<float>();
+      const float* const plain_values = expected[t].data() + comm.rank() * got[t].numel();
+      for (int64_t i = 0; i < got[t].numel(); ++i) {
+        largest = std::max<double>(largest, std::abs(plain_values[i]));
+        worst = std::max<double>(worst, std::abs(values[i] - plain_values[i]));
+      }
+    }
+  }
+  return worst / largest;
+}
+
+bool verify(const Options& options, Communicator& comm, ShardedRun& sharded) {
+  const double worst = difference(options, comm, sharded);
+  constexpr double kUnit = 1e12;  // travels as a whole number
+  const auto over_ranks = static_cast<double>(largest_of(comm, std::llround(worst * kUnit), "difference")) / kUnit;
+  if (comm.rank() == 0) {
+    std::cout << "verify: " << kVerifiedSteps << " steps, largest difference of pooled rows over the largest value "
+              << over_ranks << (over_ranks <= kTolerance ? "" : ": too much") << std::endl;
+  }
+  return over_ranks <= kTolerance;
+}
+
+double plain_examples_per_s(const Options& options, int64_t world) {
+  set_threads(static_cast<int>(world) * options.threads);
+  PlainRun plain(options, world, options.distinct_batches);
+  for (int64_t i = 0; i < options.warmup; ++i) plain.step(i);
+  const Stopwatch watch;
+  for (int64_t i = 0; i < options.steps; ++i) plain.step(i);
+  return static_cast<double>(world * options.ids.batch * options.steps) / watch.seconds();
+}
+
+/// Of all ranks, per step, by kind.
+nlohmann::json wire_bytes(Communicator& comm, const ShardedEmbedding::Traffic& before,
+                          const ShardedEmbedding::Traffic& after, int64_t steps) {
+  const int64_t ids = sum_of(comm, after.id_bytes - before.id_bytes, "id bytes") / steps;
+  const int64_t rows = sum_of(comm, after.row_bytes - before.row_bytes, "row bytes") / steps;
+  const int64_t gradients = sum_of(comm, after.gradient_bytes - before.gradient_bytes, "gradient bytes") / steps;
+  return {{"ids", ids}, {"rows", rows}, {"gradients", gradients}, {"total", ids + rows + gradients}};
+}
+
+nlohmann::json timed_steps(const Options& options, Communicator& comm, ShardedRun& sharded) {
+  for (int64_t i = 0; i < options.warmup; ++i) sharded.step(i);
+  sharded.forget_times();
+  const auto before = sharded.traffic();
+  std::vector<double> step_ms;
+  comm.barrier({Channel::kControl, "start"});
+  const Stopwatch wall;
+  for (int64_t i = 0; i < options.steps; ++i) {
+    const Stopwatch watch;
+    sharded.step(i);
+    step_ms.push_back(watch.seconds() * 1e3);
+  }
+  const int64_t slowest_ns = largest_of(comm, std::llround(wall.seconds() * 1e9), "wall time");
+  const nlohmann::json bytes = wire_bytes(comm, before, sharded.traffic(), options.steps);
+  nlohmann::json phases;
+  for (size_t p = 0; p < kPhases; ++p) phases[kPhaseNames[p]] = sharded.phase_ms(p);
+  const auto examples = static_cast<double>(comm.size() * options.ids.batch * options.steps);
+  return {{"examples_per_s_total", examples / (static_cast<double>(slowest_ns) * 1e-9)},
+          {"step_ms_p50", median(step_ms)},
+          {"wire_bytes_per_step", bytes["total"]},
+          {"wire_bytes", bytes},
+          {"phases_ms", phases}};
+}
+
+/// What one rank does; false when verification fails.
+bool run_rank(const Options& options, Communicator& comm, const char* backend) {
+  set_threads(options.threads);  // OpenMP keeps the number for each thread that starts regions
+  nlohmann::json result;
+  {
+    ShardedRun sharded(options, comm);
+    if (options.verify && !verify(options, comm, sharded)) return false;
+    result = timed_steps(options, comm, sharded);
+  }
+  if (comm.rank() == 0) {
+    result["plain_loop_examples_per_s"] = plain_examples_per_s(options, comm.size());
+    result["of_plain_loop"] =
+        result["examples_per_s_total"].get<double>() / result["plain_loop_examples_per_s"].get<double>();
+    result["bench"] = "exchange";
+    result["world"] = comm.size();
+    result["threads"] = options.threads;
+    result["backend"] = backend;
+    result["device"] = "cpu";
+    result["sharding"] = options.sharding;
+    result["optimizer"] = options.optimizer;
+    result["shape"] = {{"tables", options.ids.tables},   {"rows", options.ids.rows},   {"dim", options.dim},
+                       {"pooling", options.ids.pooling}, {"batch", options.ids.batch}, {"alpha", options.ids.alpha},
+                       {"key_space", options.key_space}, {"verified", options.verify}};
+    std::cout << "RESULT " << result.dump() << std::endl;
+  }
+  comm.barrier({Channel::kControl, "end"});
+  return true;
+}
+
+bool run(const Options& options, MpiSession& session) {
+  if (options.dump_ids > 0) {
+    if (session.rank() == 0) std::cout << dump_ids(options.ids, options.dump_ids);
+    return true;
+  }
+  if (session.size() > 1) return run_rank(options, *make_mpi_communicator(session, {}), "mpi");
+  bool good = true;
+  run_ranks(options.world_size, {}, [&](Communicator& comm) {
+    if (!run_rank(options, comm, "thread") && comm.rank() == 0) good = false;
+  });
+  return good;
+}
+
+template <typename Value>
+void require_name(const std::map<std::string, Value>& names, const std::string& flag, const std::string& given) {
+  if (names.contains(given)) return;
+  std::string known;
+  for (const auto& [name, value] : names) known += (known.empty() ? "" : ", ") + name;
+  throw ConfigError(concat("--", flag, " must be one of ", known, ", got ", given));
+}
+
+void validate(const Options& options) {
+  require_name(kPlacements, "sharding", options.sharding);
+  require_name(kOptimizers, "optimizer", options.optimizer);
+  require_name(kKeySpaces, "key-space", options.key_space);
+  constexpr int64_t kMostVerified = 50'000'000;
+  if (options.verify && options.ids.tables * options.ids.rows * options.dim > kMostVerified) {
+    throw ConfigError("--verify keeps all tables on every rank: use smaller --rows, --tables or --dim");
+  }
+  if (options.ids.rows < 1 || options.ids.pooling < 1 || options.steps < 1 || options.distinct_batches < 1) {
+    throw ConfigError("--rows, --pooling, --steps and --distinct-batches must be positive");
+  }
+}
+
+Options parse(int argc, char** argv) {
+  namespace po = boost::program_options;
+  Options options;
+  std::string pooling_dist = "fixed", id_layout = "scatter";
+  po::options_description flags;
+  const auto add = [&](const char* name, auto* value) { flags.add_options()(name, po::value(value)); };
+  add("world-size", &options.world_size);
+  add("rows", &options.ids.rows);
+  add("dim", &options.dim);
+  add("tables", &options.ids.tables);
+  add("batch", &options.ids.batch);
+  add("pooling", &options.ids.pooling);
+  add("pooling-dist", &pooling_dist);
+  add("alpha", &options.ids.alpha);
+  add("id-layout", &id_layout);
+  add("sharding", &options.sharding);
+  add("optimizer", &options.optimizer);
+  add("key-space", &options.key_space);
+  add("lr", &options.learning_rate);
+  add("eps", &options.epsilon);
+  add("steps", &options.steps);
+  add("warmup", &options.warmup);
+  add("distinct-batches", &options.distinct_batches);
+  add("threads", &options.threads);
+  add("seed", &options.ids.seed);
+  add("dump-ids", &options.dump_ids);
+  flags.add_options()("verify", po::bool_switch(&options.verify));
+  po::variables_map values;
+  po::store(po::parse_command_line(argc, argv, flags), values);
+  po::notify(values);
+  require_name<bool>({{"fixed", false}, {"uniform", true}}, "pooling-dist", pooling_dist);
+  require_name<bool>({{"scatter", true}, {"ranked", false}}, "id-layout", id_layout);
+  options.ids.uniform_lengths = pooling_dist == "uniform";
+  options.ids.scatter = id_layout == "scatter";
+  validate(options);
+  return options;
+}
+
+}  // namespace
+}  // namespace rondo::bench
+
+int main(int argc, char** argv) {
+  rondo::MpiSession session;
+  bool good = false;
+  try {
+    good = rondo::bench::run(rondo::bench::parse(argc, argv), session);
+  } catch (const rondo::Error& error) {
+    std::cerr << "exchange_bench: " << error.what() << std::endl;
+    session.abort(static_cast<int>(error.exit_code()));
+  } catch (const std::exception& error) {
+    std::cerr << "exchange_bench: " << error.what() << std::endl;
+    session.abort(70);
+  }
+  session.finalize();
+  return good ? 0 : 1;
+}
