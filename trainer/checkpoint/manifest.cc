@@ -40,6 +40,16 @@ std::string to_word(RowOptimizerKind kind) {
   throw InternalError(concat("row optimizer ", static_cast<int>(kind), " is not known"));
 }
 
+std::string to_word(Placement placement) {
+  switch (placement) {
+    case Placement::kReplicated:
+      return "replicated";
+    case Placement::kRowWise:
+      return "row_wise";
+  }
+  throw InternalError(concat("placement ", static_cast<int>(placement), " is not known"));
+}
+
 /// Keeps the first complaint, as "line:column: text".
 class FirstError final : public google::protobuf::io::ErrorCollector {
  public:
@@ -62,6 +72,7 @@ void to_message(const ManifestTable& table, Message::Table& to) {
   to.set_row_type(table.row_type);
   to.set_optimizer(table.optimizer);
   to.set_state_width(table.state_width);
+  to.set_placement(table.placement);
   for (const ManifestPart& part : table.parts) {
     Message::Part& out = *to.add_part();
     out.set_file(part.file);
@@ -107,7 +118,8 @@ ManifestTable from_message(const Message::Table& from) {
                       .buckets = from.buckets(),
                       .row_type = from.row_type(),
                       .optimizer = from.optimizer(),
-                      .state_width = from.state_width()};
+                      .state_width = from.state_width(),
+                      .placement = from.placement()};
   for (const Message::Part& part : from.part()) {
     if (part.first_column() != 0 || part.last_column() != from.dim()) {
       throw StorageError(concat("table \"", table.name, "\" is split by columns, which this version does not read"));
@@ -246,7 +258,8 @@ ManifestTable manifest_table(const TableSpec& spec) {
           .buckets = spec.buckets,
           .row_type = to_word(spec.row_type),
           .optimizer = to_word(spec.optimizer.kind),
-          .state_width = state_width(spec.optimizer.kind, spec.dim)};
+          .state_width = state_width(spec.optimizer.kind, spec.dim),
+          .placement = to_word(spec.placement)};
 }
 
 const ManifestFile* Manifest::file(std::string_view name) const {

@@ -44,6 +44,7 @@ struct ManifestTable {
   std::string row_type;   // "float32", "float64"
   std::string optimizer;  // "none", "sgd", "row_wise_adagrad", "adam"
   int64_t state_width = 0;
+  std::string placement = {};            // "replicated", "row_wise"; of the job that wrote: for people
   std::vector<ManifestPart> parts = {};  // by bucket; together all buckets
 };
 

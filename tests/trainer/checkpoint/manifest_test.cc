@@ -45,6 +45,7 @@ TEST(ManifestTest, ReadsBackWhatItWrote) {
   EXPECT_EQ(read.cursor.next, 77);
   EXPECT_EQ(read.tables[0].name, "item \"x\"\n");
   EXPECT_EQ(read.tables[0].optimizer, "row_wise_adagrad");
+  EXPECT_EQ(read.tables[0].placement, "row_wise");
   EXPECT_EQ(read.tables[0].parts[1].buckets.last, 4);
   EXPECT_EQ(read.tensors[0].shape, (std::vector<int64_t>{3, 0}));
   EXPECT_EQ(read.bytes(), 17);
