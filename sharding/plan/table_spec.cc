@@ -32,6 +32,20 @@ void validate_optimizer(const RowOptimizerOptions& options, const std::string& o
 
 void validate(const RowOptimizerOptions& options) { validate_optimizer(options, "row optimizer: "); }
 
+const char* to_word(Placement placement) {
+  switch (placement) {
+    case Placement::kReplicated:
+      return "replicated";
+    case Placement::kRowWise:
+      return "row_wise";
+    case Placement::kTableWise:
+      return "table_wise";
+    case Placement::kColumnWise:
+      return "column_wise";
+  }
+  throw InternalError(concat("placement ", static_cast<int>(placement), " is not known"));
+}
+
 int64_t state_width(RowOptimizerKind kind, int64_t dim) {
   switch (kind) {
     case RowOptimizerKind::kNone:

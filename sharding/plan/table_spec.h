@@ -13,7 +13,15 @@ enum class KeySpace : uint8_t {
 };
 
 /// How a table is spread over ranks.
-enum class Placement : uint8_t { kReplicated, kRowWise };
+enum class Placement : uint8_t {
+  kReplicated,  ///< every rank holds every row: small tables
+  kRowWise,     ///< rows are spread by bucket
+  kTableWise,   ///< one rank holds the table
+  kColumnWise,  ///< ranks hold equal ranges of columns of every row
+};
+
+/// "row_wise", ...: as jobs, messages and plans write it.
+const char* to_word(Placement placement);
 
 /// Type of a row's values in memory. fp64 serves tests.
 enum class RowType : uint8_t { kFloat32, kFloat64 };
