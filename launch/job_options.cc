@@ -25,6 +25,12 @@ RowOptimizerOptions to_row_optimizer(const proto::RowOptimizer& from) {
     case proto::ADAM:
       to.kind = RowOptimizerKind::kAdam;
       break;
+    case proto::ADAGRAD:
+      to.kind = RowOptimizerKind::kAdagrad;
+      break;
+    case proto::ROW_WISE_ADAM:
+      to.kind = RowOptimizerKind::kRowWiseAdam;
+      break;
   }
   to.learning_rate = from.learning_rate();
   to.epsilon = from.epsilon();

@@ -67,58 +67,104 @@ HWY_INLINE T product_sum(const T* a, const T* b, int64_t dim) {
   return join_partial_sums(sums);
 }
 
+/// values = decay values - rate direction.
 template <typename T>
-HWY_INLINE void step_along(T rate, T decay, T* values, const T* gradient, int64_t dim) {
+HWY_INLINE void step_along(T rate, T decay, T* values, const T* direction, int64_t dim) {
   const Columns<T> d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   const auto rates = hn::Set(d, rate), decays = hn::Set(d, decay);
   for (int64_t c = 0; c < dim; c += lanes) {
     const auto kept = hn::Mul(decays, load(d, values + c, dim - c));
-    store(d, hn::NegMulAdd(rates, load(d, gradient + c, dim - c), kept), values + c, dim - c);
+    store(d, hn::NegMulAdd(rates, load(d, direction + c, dim - c), kept), values + c, dim - c);
   }
 }
 
 template <typename T>
-HWY_INLINE void adam_row(const RowStep<T>& step, T* values, T* first, T* second, const T* gradient, int64_t dim) {
+HWY_INLINE void adagrad_columns(const RowStep<T>& step, const LearningRow<T>& row, int64_t dim) {
+  const Columns<T> d;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  const auto rate = hn::Set(d, step.rate), decay = hn::Set(d, step.decay), epsilon = hn::Set(d, step.epsilon);
+  const auto scale = hn::Set(d, row.scale);
+  for (int64_t c = 0; c < dim; c += lanes) {
+    const int64_t left = dim - c;
+    const auto g = hn::Mul(scale, load(d, row.gradient + c, left));
+    const auto s = hn::MulAdd(g, g, load(d, row.state + c, left));
+    store(d, s, row.state + c, left);
+    const auto direction = hn::Div(g, hn::Add(hn::Sqrt(s), epsilon));
+    store(d, hn::NegMulAdd(rate, direction, hn::Mul(decay, load(d, row.values + c, left))), row.values + c, left);
+  }
+}
+
+template <typename T>
+HWY_INLINE void adam_columns(const RowStep<T>& step, const LearningRow<T>& row, int64_t dim) {
+  T* const first = row.state;
+  T* const second = row.state + dim;
   const Columns<T> d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   const auto beta1 = hn::Set(d, step.beta1), gain1 = hn::Set(d, step.gain1), unbias1 = hn::Set(d, step.unbias1);
   const auto beta2 = hn::Set(d, step.beta2), gain2 = hn::Set(d, step.gain2), unbias2 = hn::Set(d, step.unbias2);
   const auto rate = hn::Set(d, step.rate), decay = hn::Set(d, step.decay), epsilon = hn::Set(d, step.epsilon);
+  const auto scale = hn::Set(d, row.scale);
   for (int64_t c = 0; c < dim; c += lanes) {
     const int64_t left = dim - c;
-    const auto g = load(d, gradient + c, left);
+    const auto g = hn::Mul(scale, load(d, row.gradient + c, left));
     const auto m = hn::MulAdd(beta1, load(d, first + c, left), hn::Mul(gain1, g));
     const auto v = hn::MulAdd(beta2, load(d, second + c, left), hn::Mul(hn::Mul(gain2, g), g));
     store(d, m, first + c, left);
     store(d, v, second + c, left);
     const auto root = hn::Add(hn::Sqrt(hn::Mul(v, unbias2)), epsilon);
     const auto direction = hn::Div(hn::Mul(m, unbias1), root);
-    store(d, hn::NegMulAdd(rate, direction, hn::Mul(decay, load(d, values + c, left))), values + c, left);
+    store(d, hn::NegMulAdd(rate, direction, hn::Mul(decay, load(d, row.values + c, left))), row.values + c, left);
   }
 }
 
 template <typename T>
-HWY_INLINE void update_vectorised(const RowStep<T>& step, T* values, const T* gradient, int64_t dim) {
-  T* const state = values + dim;
-  if (step.kind == RowOptimizerKind::kAdam) return adam_row(step, values, state, state + dim, gradient, dim);
-  T rate = step.rate;
-  if (step.kind == RowOptimizerKind::kRowWiseAdagrad) {
-    state[0] = adagrad_accumulator(state[0], product_sum(gradient, gradient, dim), dim);
-    rate = step.rate / (std::sqrt(state[0]) + step.epsilon);
+HWY_INLINE void row_wise_adam_columns(const RowStep<T>& step, const LearningRow<T>& row, int64_t dim) {
+  const Columns<T> d;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  const auto rate = hn::Set(d, row_wise_adam_rate(step, row, dim)), decay = hn::Set(d, step.decay);
+  const auto beta1 = hn::Set(d, step.beta1), gain1 = hn::Set(d, step.gain1), scale = hn::Set(d, row.scale);
+  for (int64_t c = 0; c < dim; c += lanes) {
+    const int64_t left = dim - c;
+    const auto g = hn::Mul(scale, load(d, row.gradient + c, left));
+    const auto m = hn::MulAdd(beta1, load(d, row.state + c, left), hn::Mul(gain1, g));
+    store(d, m, row.state + c, left);
+    store(d, hn::NegMulAdd(rate, m, hn::Mul(decay, load(d, row.values + c, left))), row.values + c, left);
   }
-  step_along(rate, step.decay, values, gradient, dim);
 }
 
 template <typename T>
-void update_rows_of(const RowStep<T>& step, T* const* rows, const T* const* gradients, int64_t count, int64_t dim) {
-  for (int64_t i = 0; i < count; ++i) {
+HWY_INLINE void update_vectorised(const RowStep<T>& step, const LearningRow<T>& row, int64_t dim) {
+  switch (step.kind) {
+    case RowOptimizerKind::kNone:
+      return;
+    case RowOptimizerKind::kSgd:
+      return step_along(step.rate * row.scale, step.decay, row.values, row.gradient, dim);
+    case RowOptimizerKind::kAdagrad:
+      return adagrad_columns(step, row, dim);
+    case RowOptimizerKind::kRowWiseAdagrad:
+      return step_along(row_wise_adagrad_rate(step, row), step.decay, row.values, row.gradient, dim);
+    case RowOptimizerKind::kAdam:
+      return adam_columns(step, row, dim);
+    case RowOptimizerKind::kRowWiseAdam:
+      return row_wise_adam_columns(step, row, dim);
+  }
+}
+
+template <typename T>
+void update_rows_of(const RowStep<T>& step, std::span<const LearningRow<T>> rows, int64_t dim) {
+  for (const LearningRow<T>& row : rows) {
     if constexpr (kVectorised) {
-      update_vectorised(step, rows[i], gradients[i], dim);
+      update_vectorised(step, row, dim);
     } else {
-      update_row(step, rows[i], rows[i] + dim, gradients[i], dim);
+      update_row(step, row, dim);
     }
   }
+}
+
+template <typename T>
+void squares_of_rows(const T* rows, int64_t count, int64_t dim, T* squares) {
+  for (int64_t i = 0; i < count; ++i) squares[i] = product_sum(rows + i * dim, rows + i * dim, dim);
 }
 
 template <typename T>
@@ -167,13 +213,17 @@ void weighted_sum_of(const RowSum<T>& sum, T* out) {
 }
 
 // Highway exports functions, not templates.
-void update_rows_f32(const RowStep<float>& step, float* const* rows, const float* const* gradients, int64_t count,
-                     int64_t dim) {
-  update_rows_of(step, rows, gradients, count, dim);
+void update_rows_f32(const RowStep<float>& step, std::span<const LearningRow<float>> rows, int64_t dim) {
+  update_rows_of(step, rows, dim);
 }
-void update_rows_f64(const RowStep<double>& step, double* const* rows, const double* const* gradients, int64_t count,
-                     int64_t dim) {
-  update_rows_of(step, rows, gradients, count, dim);
+void update_rows_f64(const RowStep<double>& step, std::span<const LearningRow<double>> rows, int64_t dim) {
+  update_rows_of(step, rows, dim);
+}
+void sums_of_squares_f32(const float* rows, int64_t count, int64_t dim, float* sums) {
+  squares_of_rows(rows, count, dim, sums);
+}
+void sums_of_squares_f64(const double* rows, int64_t count, int64_t dim, double* sums) {
+  squares_of_rows(rows, count, dim, sums);
 }
 void add_row_f32(float* to, const float* from, int64_t dim) { add_row_of(to, from, dim); }
 void add_row_f64(double* to, const double* from, int64_t dim) { add_row_of(to, from, dim); }
@@ -192,6 +242,8 @@ namespace rondo {
 
 HWY_EXPORT(update_rows_f32);
 HWY_EXPORT(update_rows_f64);
+HWY_EXPORT(sums_of_squares_f32);
+HWY_EXPORT(sums_of_squares_f64);
 HWY_EXPORT(add_row_f32);
 HWY_EXPORT(add_row_f64);
 HWY_EXPORT(weighted_sum_f32);
@@ -200,14 +252,20 @@ HWY_EXPORT(dot_f32);
 HWY_EXPORT(dot_f64);
 
 template <>
-void update_rows(const RowStep<float>& step, float* const* rows, const float* const* gradients, int64_t count,
-                 int64_t dim) {
-  HWY_DYNAMIC_DISPATCH(update_rows_f32)(step, rows, gradients, count, dim);
+void update_rows(const RowStep<float>& step, std::span<const LearningRow<float>> rows, int64_t dim) {
+  HWY_DYNAMIC_DISPATCH(update_rows_f32)(step, rows, dim);
 }
 template <>
-void update_rows(const RowStep<double>& step, double* const* rows, const double* const* gradients, int64_t count,
-                 int64_t dim) {
-  HWY_DYNAMIC_DISPATCH(update_rows_f64)(step, rows, gradients, count, dim);
+void update_rows(const RowStep<double>& step, std::span<const LearningRow<double>> rows, int64_t dim) {
+  HWY_DYNAMIC_DISPATCH(update_rows_f64)(step, rows, dim);
+}
+template <>
+void sums_of_squares(const float* rows, int64_t count, int64_t dim, float* sums) {
+  HWY_DYNAMIC_DISPATCH(sums_of_squares_f32)(rows, count, dim, sums);
+}
+template <>
+void sums_of_squares(const double* rows, int64_t count, int64_t dim, double* sums) {
+  HWY_DYNAMIC_DISPATCH(sums_of_squares_f64)(rows, count, dim, sums);
 }
 template <>
 void add_row(float* to, const float* from, int64_t dim) {

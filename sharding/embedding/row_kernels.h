@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include "sharding/embedding/row_math.h"
 
@@ -8,9 +9,13 @@ namespace rondo {
 
 /// Vectorised loops over rows, for the processor at hand (Highway, dynamic dispatch). T is float or double. One thread.
 
-/// update_row, bit for bit, on `count` rows: rows[i] points to `dim` values followed by the state; gradients[i] [dim].
+/// update_row, bit for bit, on each of `rows`.
 template <typename T>
-void update_rows(const RowStep<T>& step, T* const* rows, const T* const* gradients, int64_t count, int64_t dim);
+void update_rows(const RowStep<T>& step, std::span<const LearningRow<T>> rows, int64_t dim);
+
+/// sums[i] = sum_of_products of row i with itself, bit for bit; `rows` [count, dim].
+template <typename T>
+void sums_of_squares(const T* rows, int64_t count, int64_t dim, T* sums);
 
 /// to[c] = to[c] + from[c].
 template <typename T>

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstdint>
 
+#include "sharding/base/host_device.h"
 #include "sharding/plan/table_spec.h"
 
 namespace rondo {
@@ -39,7 +40,7 @@ RowStep<T> make_row_step(const RowOptimizerOptions& options, int64_t step, doubl
 inline constexpr int kPartialSums = 16;
 
 template <typename T>
-T join_partial_sums(T (&sums)[kPartialSums]) {
+RONDO_HOST_DEVICE T join_partial_sums(T (&sums)[kPartialSums]) {
   for (int half = kPartialSums / 2; half > 0; half /= 2) {
     for (int i = 0; i < half; ++i) sums[i] = sums[i] + sums[i + half];
   }
@@ -47,7 +48,7 @@ T join_partial_sums(T (&sums)[kPartialSums]) {
 }
 
 template <typename T>
-T sum_of_products(const T* a, const T* b, int64_t dim) {
+RONDO_HOST_DEVICE T sum_of_products(const T* a, const T* b, int64_t dim) {
   T sums[kPartialSums] = {};
   for (int64_t c = 0; c < dim; ++c) {
     T& sum = sums[c % kPartialSums];
@@ -56,39 +57,105 @@ T sum_of_products(const T* a, const T* b, int64_t dim) {
   return join_partial_sums(sums);
 }
 
-/// New accumulator of row-wise Adagrad: the mean of g^2 is added.
+/// A row that learns: what one optimizer step reads and writes.
 template <typename T>
-T adagrad_accumulator(T accumulator, T squares, int64_t dim) {
-  return accumulator + squares / static_cast<T>(dim);
+struct LearningRow {
+  T* values;          // [dim]
+  T* state;           // [state_width]
+  const T* gradient;  // [dim]
+  T scale;            // on the gradient, which is clipped by it; 1: as it is
+  T mean_square;      // of `gradient`, unscaled
+};
+
+template <typename T>
+RONDO_HOST_DEVICE T scaled_mean_square(const LearningRow<T>& row) {
+  return (row.scale * row.scale) * row.mean_square;
 }
 
-/// One optimizer step on one row: the definition that the vectorised loop (row_kernels) repeats bit for bit.
+template <typename T>
+RONDO_HOST_DEVICE void sgd_row(const RowStep<T>& step, const LearningRow<T>& row, int64_t dim) {
+  const T rate = step.rate * row.scale;
+  for (int64_t c = 0; c < dim; ++c) row.values[c] = std::fma(-rate, row.gradient[c], step.decay * row.values[c]);
+}
+
+template <typename T>
+RONDO_HOST_DEVICE void adagrad_row(const RowStep<T>& step, const LearningRow<T>& row, int64_t dim) {
+  for (int64_t c = 0; c < dim; ++c) {
+    const T gradient = row.scale * row.gradient[c];
+    row.state[c] = std::fma(gradient, gradient, row.state[c]);
+    const T direction = gradient / (std::sqrt(row.state[c]) + step.epsilon);
+    row.values[c] = std::fma(-step.rate, direction, step.decay * row.values[c]);
+  }
+}
+
+/// State 0 is the accumulator. Returns the rate of the whole row, for a gradient without scale.
+template <typename T>
+RONDO_HOST_DEVICE T row_wise_adagrad_rate(const RowStep<T>& step, const LearningRow<T>& row) {
+  row.state[0] = row.state[0] + scaled_mean_square(row);
+  return step.rate * row.scale / (std::sqrt(row.state[0]) + step.epsilon);
+}
+
+template <typename T>
+RONDO_HOST_DEVICE void row_wise_adagrad_row(const RowStep<T>& step, const LearningRow<T>& row, int64_t dim) {
+  const T rate = row_wise_adagrad_rate(step, row);
+  for (int64_t c = 0; c < dim; ++c) row.values[c] = std::fma(-rate, row.gradient[c], step.decay * row.values[c]);
+}
+
+template <typename T>
+RONDO_HOST_DEVICE void adam_row(const RowStep<T>& step, const LearningRow<T>& row, int64_t dim) {
+  T* const first = row.state;
+  T* const second = row.state + dim;
+  for (int64_t c = 0; c < dim; ++c) {
+    const T gradient = row.scale * row.gradient[c];
+    first[c] = std::fma(step.beta1, first[c], step.gain1 * gradient);
+    second[c] = std::fma(step.beta2, second[c], (step.gain2 * gradient) * gradient);
+    const T direction = (first[c] * step.unbias1) / (std::sqrt(second[c] * step.unbias2) + step.epsilon);
+    row.values[c] = std::fma(-step.rate, direction, step.decay * row.values[c]);
+  }
+}
+
+/// State `dim` is the row's second moment. Returns the rate of the whole row, for its first moment m.
+template <typename T>
+RONDO_HOST_DEVICE T row_wise_adam_rate(const RowStep<T>& step, const LearningRow<T>& row, int64_t dim) {
+  T& second = row.state[dim];
+  second = std::fma(step.beta2, second, step.gain2 * scaled_mean_square(row));
+  return step.rate * step.unbias1 / (std::sqrt(second * step.unbias2) + step.epsilon);
+}
+
+template <typename T>
+RONDO_HOST_DEVICE void row_wise_adam_row(const RowStep<T>& step, const LearningRow<T>& row, int64_t dim) {
+  const T rate = row_wise_adam_rate(step, row, dim);
+  for (int64_t c = 0; c < dim; ++c) {
+    row.state[c] = std::fma(step.beta1, row.state[c], step.gain1 * (row.scale * row.gradient[c]));
+    row.values[c] = std::fma(-rate, row.state[c], step.decay * row.values[c]);
+  }
+}
+
+/// One optimizer step on one row: the definition that the vectorised loop (row_kernels) repeats bit for bit, and that a
+/// kernel of a device shares. With g = scale * gradient and decay = 1 - rate * weight_decay:
 ///
 ///   SGD                w = decay w - rate g
+///   Adagrad            s = s + g^2; w = decay w - rate g / (sqrt(s) + eps)                (FBGEMM, exact)
 ///   row-wise Adagrad   s = s + mean(g^2); w = decay w - rate / (sqrt(s) + eps) g          (FBGEMM, exact)
 ///   Adam               m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2;
 ///                      w = decay w - rate (m unbias1) / (sqrt(v unbias2) + eps)
-///
-/// `values` and `gradient` [dim]; `state` [state_width].
+///   row-wise Adam      the same, with v = b2 v + (1 - b2) mean(g^2), one number a row
 template <typename T>
-void update_row(const RowStep<T>& step, T* values, T* state, const T* gradient, int64_t dim) {
-  if (step.kind == RowOptimizerKind::kAdam) {
-    T* const first = state;
-    T* const second = state + dim;
-    for (int64_t c = 0; c < dim; ++c) {
-      first[c] = std::fma(step.beta1, first[c], step.gain1 * gradient[c]);
-      second[c] = std::fma(step.beta2, second[c], (step.gain2 * gradient[c]) * gradient[c]);
-      const T direction = (first[c] * step.unbias1) / (std::sqrt(second[c] * step.unbias2) + step.epsilon);
-      values[c] = std::fma(-step.rate, direction, step.decay * values[c]);
-    }
-    return;
+RONDO_HOST_DEVICE void update_row(const RowStep<T>& step, const LearningRow<T>& row, int64_t dim) {
+  switch (step.kind) {
+    case RowOptimizerKind::kNone:
+      return;
+    case RowOptimizerKind::kSgd:
+      return sgd_row(step, row, dim);
+    case RowOptimizerKind::kAdagrad:
+      return adagrad_row(step, row, dim);
+    case RowOptimizerKind::kRowWiseAdagrad:
+      return row_wise_adagrad_row(step, row, dim);
+    case RowOptimizerKind::kAdam:
+      return adam_row(step, row, dim);
+    case RowOptimizerKind::kRowWiseAdam:
+      return row_wise_adam_row(step, row, dim);
   }
-  T rate = step.rate;
-  if (step.kind == RowOptimizerKind::kRowWiseAdagrad) {
-    state[0] = adagrad_accumulator(state[0], sum_of_products(gradient, gradient, dim), dim);
-    rate = step.rate / (std::sqrt(state[0]) + step.epsilon);
-  }
-  for (int64_t c = 0; c < dim; ++c) values[c] = std::fma(-rate, gradient[c], step.decay * values[c]);
 }
 
 }  // namespace rondo

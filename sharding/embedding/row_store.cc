@@ -212,13 +212,15 @@ void RowStore::Impl::update(const RowUpdate& update) const {
   const auto step = make_row_step<T>(spec.optimizer, update.step, update.learning_rate_factor);
   const T* const gradients = update.gradients.const_data_ptr<T>();
   for_each_chunk(update.slots, {0, layout.record_bytes}, [&](int64_t first, int64_t count, std::byte* const* rows) {
-    T* values[kChunk];
-    const T* gradient[kChunk];
+    const T* const gradient = gradients + first * spec.dim;
+    T squares[kChunk];
+    sums_of_squares(gradient, count, spec.dim, squares);
+    LearningRow<T> learning[kChunk];
     for (int64_t i = 0; i < count; ++i) {
-      values[i] = reinterpret_cast<T*>(rows[i]);
-      gradient[i] = gradients + (first + i) * spec.dim;
+      T* const values = reinterpret_cast<T*>(rows[i]);
+      learning[i] = {values, values + spec.dim, gradient + i * spec.dim, T{1}, squares[i] / static_cast<T>(spec.dim)};
     }
-    update_rows(step, values, gradient, count, spec.dim);
+    update_rows<T>(step, {learning, static_cast<size_t>(count)}, spec.dim);
     for (int64_t i = 0; i < count; ++i) touch(rows[i], update.step, update.occurrences[first + i]);
   });
 }

@@ -55,6 +55,10 @@ int64_t state_width(RowOptimizerKind kind, int64_t dim) {
       return 1;
     case RowOptimizerKind::kAdam:
       return 2 * dim;
+    case RowOptimizerKind::kAdagrad:
+      return dim;
+    case RowOptimizerKind::kRowWiseAdam:
+      return dim + 1;
   }
   throw InternalError(concat("row optimizer ", static_cast<int>(kind), " is not known"));
 }

@@ -27,22 +27,23 @@ const char* to_word(Placement placement);
 enum class RowType : uint8_t { kFloat32, kFloat64 };
 
 /// kNone: rows are assigned, never learned (the text-vector table); they take no gradient.
-enum class RowOptimizerKind : uint8_t { kNone, kSgd, kRowWiseAdagrad, kAdam };
+enum class RowOptimizerKind : uint8_t { kNone, kSgd, kRowWiseAdagrad, kAdam, kAdagrad, kRowWiseAdam };
 
-/// How rows learn. Formulas: DESIGN 4; row-wise Adagrad as in FBGEMM (`rowwise_adagrad`, epsilon outside the root).
+/// How rows learn. Formulas: embedding/row_math.h; both Adagrads as in FBGEMM (epsilon outside the root).
 struct RowOptimizerOptions {
   RowOptimizerKind kind = RowOptimizerKind::kRowWiseAdagrad;
   double learning_rate = 0.05;  ///< times the schedule's factor of the step
   double epsilon = 1e-8;
-  double beta1 = 0.9;         ///< Adam
-  double beta2 = 0.999;       ///< Adam
+  double beta1 = 0.9;         ///< both Adams
+  double beta2 = 0.999;       ///< both Adams
   double weight_decay = 0.0;  ///< decoupled; touched rows only
 };
 
 /// Throws ConfigError naming the field, its value and the allowed range.
 void validate(const RowOptimizerOptions& options);
 
-/// Scalars of optimizer state per row: none and SGD 0, row-wise Adagrad 1, Adam 2 * dim (m, then v).
+/// Scalars of optimizer state per row: none and SGD 0, Adagrad dim, row-wise Adagrad 1, Adam 2 * dim (m, then v),
+/// row-wise Adam dim + 1 (m, then v).
 int64_t state_width(RowOptimizerKind kind, int64_t dim);
 
 /// One embedding table.

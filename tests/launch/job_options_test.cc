@@ -64,6 +64,17 @@ TEST(JobOptionsTest, ValuesOutOfRangeNameTheFieldAndThePlace) {
   EXPECT_THAT(refusal({"evaluation.item_knn_max_items=-1"}), HasSubstr("item"));
 }
 
+TEST(JobOptionsTest, RowsLearnAsTheirTableSays) {
+  const JobOptions job =
+      load_job({}, {"tables.item.optimizer={kind: ROW_WISE_ADAM learning_rate: 0.5 weight_decay: 0.1}",
+                    "tables.category.optimizer.kind=ADAGRAD"});
+  const RowOptimizerOptions& item = job.model.item_table.optimizer;
+  EXPECT_EQ(item.kind, RowOptimizerKind::kRowWiseAdam);
+  EXPECT_EQ(item.learning_rate, 0.5);
+  EXPECT_EQ(item.weight_decay, 0.1);
+  EXPECT_EQ(job.model.bag_table.optimizer.kind, RowOptimizerKind::kAdagrad);
+}
+
 TEST(JobOptionsTest, ASchemaSaysWhatItLacks) {
   EXPECT_THAT(refusal({"schema.preset=SEQUENCES"}), HasSubstr("schema.event_file.path must name at least one file"));
   EXPECT_THAT(refusal({"schema.event_file={path: \"x.csv\" delimiter: \"ab\"}"}),

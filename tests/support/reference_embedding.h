@@ -17,8 +17,8 @@ class ReferenceEmbedding {
  public:
   struct Row {
     std::vector<double> values;
-    double accumulator = 0.0;           // row-wise Adagrad
-    std::vector<double> first, second;  // Adam
+    double accumulator = 0.0;           // row-wise Adagrad, row-wise Adam
+    std::vector<double> first, second;  // Adam; Adagrad has its accumulators in `second`
     double count = 0.0;
     int64_t version = 0;
   };
@@ -64,22 +64,38 @@ class ReferenceEmbedding {
   void learn(Row& row, const std::vector<double>& gradient, int64_t step, double rate) const {
     const RowOptimizerOptions& options = spec_.optimizer;
     const size_t dim = row.values.size();
-    double squares = 0.0;
-    for (const double g : gradient) squares += g * g;
-    if (options.kind == RowOptimizerKind::kRowWiseAdagrad) row.accumulator += squares / static_cast<double>(dim);
-    for (size_t c = 0; c < dim; ++c) {
-      double direction = gradient[c];
-      if (options.kind == RowOptimizerKind::kRowWiseAdagrad) {
-        direction /= std::sqrt(row.accumulator) + options.epsilon;
-      } else if (options.kind == RowOptimizerKind::kAdam) {
-        row.first[c] = options.beta1 * row.first[c] + (1.0 - options.beta1) * gradient[c];
-        row.second[c] = options.beta2 * row.second[c] + (1.0 - options.beta2) * gradient[c] * gradient[c];
-        const double mean = row.first[c] / (1.0 - std::pow(options.beta1, step));
-        const double square = row.second[c] / (1.0 - std::pow(options.beta2, step));
-        direction = mean / (std::sqrt(square) + options.epsilon);
-      }
-      row.values[c] -= rate * (direction + options.weight_decay * row.values[c]);
+    double mean_square = 0.0;
+    for (const double g : gradient) mean_square += g * g / static_cast<double>(dim);
+    if (options.kind == RowOptimizerKind::kRowWiseAdagrad) row.accumulator += mean_square;
+    if (options.kind == RowOptimizerKind::kRowWiseAdam) {
+      row.accumulator = options.beta2 * row.accumulator + (1.0 - options.beta2) * mean_square;
     }
+    for (size_t c = 0; c < dim; ++c) {
+      row.values[c] -= rate * (direction(row, c, gradient[c], step) + options.weight_decay * row.values[c]);
+    }
+  }
+
+  double direction(Row& row, size_t c, double gradient, int64_t step) const {
+    const RowOptimizerOptions& options = spec_.optimizer;
+    const double unbias1 = 1.0 - std::pow(options.beta1, step), unbias2 = 1.0 - std::pow(options.beta2, step);
+    row.first[c] = options.beta1 * row.first[c] + (1.0 - options.beta1) * gradient;
+    switch (options.kind) {
+      case RowOptimizerKind::kNone:
+        return 0.0;
+      case RowOptimizerKind::kSgd:
+        return gradient;
+      case RowOptimizerKind::kAdagrad:
+        row.second[c] += gradient * gradient;
+        return gradient / (std::sqrt(row.second[c]) + options.epsilon);
+      case RowOptimizerKind::kRowWiseAdagrad:
+        return gradient / (std::sqrt(row.accumulator) + options.epsilon);
+      case RowOptimizerKind::kAdam:
+        row.second[c] = options.beta2 * row.second[c] + (1.0 - options.beta2) * gradient * gradient;
+        return row.first[c] / unbias1 / (std::sqrt(row.second[c] / unbias2) + options.epsilon);
+      case RowOptimizerKind::kRowWiseAdam:
+        return row.first[c] / unbias1 / (std::sqrt(row.accumulator / unbias2) + options.epsilon);
+    }
+    return 0.0;
   }
 
   TableSpec spec_;

@@ -36,6 +36,10 @@ std::string to_word(RowOptimizerKind kind) {
       return "row_wise_adagrad";
     case RowOptimizerKind::kAdam:
       return "adam";
+    case RowOptimizerKind::kAdagrad:
+      return "adagrad";
+    case RowOptimizerKind::kRowWiseAdam:
+      return "row_wise_adam";
   }
   throw InternalError(concat("row optimizer ", static_cast<int>(kind), " is not known"));
 }

@@ -13,6 +13,9 @@ namespace rondo {
 namespace {
 
 constexpr CounterRandom kRandom(11, 0, RandomPurpose::kTest);
+constexpr RowOptimizerKind kLearningKinds[] = {RowOptimizerKind::kSgd, RowOptimizerKind::kAdagrad,
+                                               RowOptimizerKind::kRowWiseAdagrad, RowOptimizerKind::kAdam,
+                                               RowOptimizerKind::kRowWiseAdam};
 const std::vector<int64_t> kDims{1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 48, 63, 64, 65, 100, 200};
 
 template <typename T>
@@ -52,15 +55,21 @@ void compare_updates(RowOptimizerKind kind, int64_t dim) {
   for (int64_t step = 1; step <= 3; ++step) {
     const std::vector<T> gradients = values<T>(rows * dim, static_cast<uint64_t>(step + 10));
     const auto shared = make_row_step<T>(options, step, 0.9);
-    std::vector<T*> row;
-    std::vector<const T*> gradient;
+    std::vector<T> squares(rows);
+    sums_of_squares(gradients.data(), rows, dim, squares.data());
+    std::vector<LearningRow<T>> learning;
     for (int64_t r = 0; r < rows; ++r) {
-      row.push_back(vectorised.data() + r * record);
-      gradient.push_back(gradients.data() + r * dim);
-      T* const plain = scalar.data() + r * record;
-      update_row(shared, plain, plain + dim, gradient.back(), dim);
+      const T* const gradient = gradients.data() + r * dim;
+      const T square = sum_of_products(gradient, gradient, dim), scale = static_cast<T>(r == 1 ? 0.3 : 1.0);
+      EXPECT_EQ(squares[static_cast<size_t>(r)], square) << "dim " << dim;
+      const auto learns = [&](std::vector<T>& in) {
+        T* const values = in.data() + r * record;
+        return LearningRow<T>{values, values + dim, gradient, scale, square / static_cast<T>(dim)};
+      };
+      learning.push_back(learns(vectorised));
+      update_row(shared, learns(scalar), dim);
     }
-    update_rows(shared, row.data(), gradient.data(), rows, dim);
+    update_rows<T>(shared, learning, dim);
   }
   EXPECT_EQ(vectorised, scalar) << "optimizer " << static_cast<int>(kind) << ", dim " << dim;
 }
@@ -68,7 +77,7 @@ void compare_updates(RowOptimizerKind kind, int64_t dim) {
 TYPED_TEST(RowKernelsTest, VectorisedStepIsTheScalarStepBitForBit) {
   for_each_target([] {
     for (const int64_t dim : kDims) {
-      for (const auto kind : {RowOptimizerKind::kSgd, RowOptimizerKind::kRowWiseAdagrad, RowOptimizerKind::kAdam}) {
+      for (const auto kind : kLearningKinds) {
         compare_updates<TypeParam>(kind, dim);
       }
     }
@@ -115,14 +124,39 @@ TYPED_TEST(RowKernelsTest, AddsRowsInPlace) {
   });
 }
 
-TEST(RowMath, RowWiseAdagradByHand) {
-  const auto step = make_row_step<double>({.kind = RowOptimizerKind::kRowWiseAdagrad, .learning_rate = 0.5}, 1, 2.0);
-  std::vector<double> row{1.0, 2.0}, state{3.0};
+/// One step on the row {1, 2} with gradient {1, -1}, scaled.
+struct ByHand {
+  std::vector<double> values{1.0, 2.0}, state;
+};
+ByHand step_by_hand(const RowOptimizerOptions& options, std::vector<double> state, double scale, int64_t step) {
+  ByHand row{.state = std::move(state)};
   const std::vector<double> gradient{1.0, -1.0};
-  update_row(step, row.data(), state.data(), gradient.data(), 2);
-  EXPECT_DOUBLE_EQ(state[0], 4.0);
-  EXPECT_NEAR(row[0], 0.5, 1e-8);
-  EXPECT_NEAR(row[1], 2.5, 1e-8);
+  update_row(make_row_step<double>(options, step, 2.0),
+             LearningRow<double>{row.values.data(), row.state.data(), gradient.data(), scale, 1.0}, 2);
+  return row;
+}
+
+TEST(RowMath, AdagradByHand) {
+  const ByHand row = step_by_hand({.kind = RowOptimizerKind::kAdagrad, .learning_rate = 0.5}, {3.0, 8.0}, 1.0, 1);
+  EXPECT_EQ(row.state, (std::vector<double>{4.0, 9.0}));
+  EXPECT_NEAR(row.values[0], 0.5, 1e-8);
+  EXPECT_NEAR(row.values[1], 2.0 + 1.0 / 3.0, 1e-8);
+}
+
+TEST(RowMath, RowWiseAdagradByHand) {
+  const ByHand row = step_by_hand({.kind = RowOptimizerKind::kRowWiseAdagrad, .learning_rate = 0.5}, {3.0}, 1.0, 1);
+  EXPECT_EQ(row.state, (std::vector<double>{4.0}));
+  EXPECT_NEAR(row.values[0], 0.5, 1e-8);
+  EXPECT_NEAR(row.values[1], 2.5, 1e-8);
+}
+
+TEST(RowMath, RowWiseAdamByHand) {
+  const ByHand row = step_by_hand(
+      {.kind = RowOptimizerKind::kRowWiseAdam, .learning_rate = 0.25, .beta1 = 0.5, .beta2 = 0.75, .weight_decay = 0.5},
+      {0.0, 0.0, 0.0}, 3.0, 1);
+  EXPECT_EQ(row.state, (std::vector<double>{1.5, -1.5, 2.25}));  // m, then v of mean square 9
+  EXPECT_NEAR(row.values[0], 0.75 * 1.0 - 0.5, 1e-8);            // m^ / sqrt(v^) is 3 / 3
+  EXPECT_NEAR(row.values[1], 0.75 * 2.0 + 0.5, 1e-8);
 }
 
 }  // namespace

@@ -129,7 +129,8 @@ TEST(RowStore, CountsDecayWhileARowRests) {
 }
 
 TEST(RowStore, ContinuesBitForBitFromExportedBuckets) {
-  for (const auto kind : {RowOptimizerKind::kSgd, RowOptimizerKind::kRowWiseAdagrad, RowOptimizerKind::kAdam}) {
+  for (const auto kind : {RowOptimizerKind::kSgd, RowOptimizerKind::kRowWiseAdagrad, RowOptimizerKind::kAdam,
+                          RowOptimizerKind::kAdagrad, RowOptimizerKind::kRowWiseAdam}) {
     const TableSpec spec = hashed_spec(kind);
     const auto keys = some_keys(500);
     RowStore straight(spec, {0, 32}, kSeed);

@@ -28,7 +28,8 @@ std::vector<TableSpec> all_kinds() {
   const std::vector<int64_t> dims{1, 3, 16, 17, 20, 33}, buckets{1, 4, 64, 1024};
   for (const KeySpace space : {KeySpace::kHashed, KeySpace::kDense}) {
     for (const Placement placement : {Placement::kRowWise, Placement::kReplicated}) {
-      for (const auto kind : {RowOptimizerKind::kSgd, RowOptimizerKind::kRowWiseAdagrad, RowOptimizerKind::kAdam}) {
+      for (const auto kind : {RowOptimizerKind::kSgd, RowOptimizerKind::kRowWiseAdagrad, RowOptimizerKind::kAdam,
+                              RowOptimizerKind::kAdagrad, RowOptimizerKind::kRowWiseAdam}) {
         for (const RowType type : {RowType::kFloat32, RowType::kFloat64}) {
           const auto i = specs.size();
           specs.push_back({.name = concat("space", static_cast<int>(space), "_place", static_cast<int>(placement),

@@ -34,6 +34,8 @@ TEST(StateWidth, ByOptimizer) {
   EXPECT_EQ(state_width(RowOptimizerKind::kSgd, 8), 0);
   EXPECT_EQ(state_width(RowOptimizerKind::kRowWiseAdagrad, 8), 1);
   EXPECT_EQ(state_width(RowOptimizerKind::kAdam, 8), 16);
+  EXPECT_EQ(state_width(RowOptimizerKind::kAdagrad, 8), 8);
+  EXPECT_EQ(state_width(RowOptimizerKind::kRowWiseAdam, 8), 9);
 }
 
 TEST(TableSpecValidation, TakesTheDefaults) {
