@@ -18,8 +18,8 @@ constexpr Hdf5Type hdf5_type();  // defined below for the types above
 class FileSystem;
 
 /// A new HDF5 file, latest format, no filters, mode 0600: written once, front to back. Names are paths
-/// ("item/values"); groups are made on the way. Every HDF5 status is checked: StorageError names file, dataset and what
-/// the library said.
+/// ("item/values"); groups are made on the way. The same calls give the same bytes: no time of day is kept. Every HDF5
+/// status is checked: StorageError names file, dataset and what the library said.
 class Hdf5Writer {
  public:
   /// Replaces nothing: the file must not exist.

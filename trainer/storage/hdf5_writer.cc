@@ -29,6 +29,13 @@ void reserve_name(const std::filesystem::path& path) {
   }
 }
 
+/// How an object is made: without the time of day, so that equal content is equal bytes.
+Handle creation_list(hid_t kind) {
+  Handle list(H5Pcreate(kind), H5Pclose);
+  H5Pset_obj_track_times(list.get(), 0);
+  return list;
+}
+
 /// A dataset that `append` fills.
 struct Appended {
   Handle dataset;
@@ -43,11 +50,22 @@ struct Hdf5Writer::Impl {
   Handle file;
   std::map<std::string, Appended> appended;
 
-  Handle create(const std::string& name, Hdf5Type type, const Handle& space, hid_t creation) const {
-    const Handle links(H5Pcreate(H5P_LINK_CREATE), H5Pclose);
-    check(H5Pset_create_intermediate_group(links.get(), 1), path, "prepare " + name);
-    return {check(H5Dcreate2(file.get(), name.c_str(), hdf5::native_type(type), space.get(), links.get(), creation,
-                             H5P_DEFAULT),
+  /// The groups that `name` lies in.
+  void make_groups(const std::string& name) const {
+    const Handle creation = creation_list(H5P_GROUP_CREATE);
+    for (size_t slash = name.find('/', 1); slash != std::string::npos; slash = name.find('/', slash + 1)) {
+      const std::string group = name.substr(0, slash);
+      if (check(H5Lexists(file.get(), group.c_str(), H5P_DEFAULT), path, "find " + group) > 0) continue;
+      const Handle made(check(H5Gcreate2(file.get(), group.c_str(), H5P_DEFAULT, creation.get(), H5P_DEFAULT), path,
+                              "create group " + group),
+                        H5Gclose);
+    }
+  }
+
+  Handle create(const std::string& name, Hdf5Type type, const Handle& space, const Handle& creation) const {
+    make_groups(name);
+    return {check(H5Dcreate2(file.get(), name.c_str(), hdf5::native_type(type), space.get(), H5P_DEFAULT,
+                             creation.get(), H5P_DEFAULT),
                   path, "create dataset " + name),
             H5Dclose};
   }
@@ -58,11 +76,11 @@ struct Hdf5Writer::Impl {
     const hsize_t columns = static_cast<hsize_t>(width);
     const hsize_t now[2] = {0, columns}, most[2] = {H5S_UNLIMITED, columns};
     const Handle space(check(H5Screate_simple(rank, now, most), path, "shape " + name), H5Sclose);
-    const Handle creation(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
+    const Handle creation = creation_list(H5P_DATASET_CREATE);
     const int64_t row_bytes = std::max<int64_t>(width, 1) * static_cast<int64_t>(H5Tget_size(hdf5::native_type(type)));
     const hsize_t chunk[2] = {static_cast<hsize_t>(std::max<int64_t>(kChunkBytes / row_bytes, 1)), columns};
     check(H5Pset_chunk(creation.get(), rank, chunk), path, "chunk " + name);
-    return appended.emplace(name, Appended{create(name, type, space, creation.get())}).first->second;
+    return appended.emplace(name, Appended{create(name, type, space, creation)}).first->second;
   }
 };
 
@@ -72,8 +90,9 @@ Hdf5Writer::Hdf5Writer(const std::filesystem::path& path) : impl_(std::make_uniq
   const Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
   check(H5Pset_libver_bounds(access.get(), H5F_LIBVER_LATEST, H5F_LIBVER_LATEST), path, "choose the format");
   reserve_name(path);
-  impl_->file = Handle(
-      check(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access.get()), path, "create the file"), H5Fclose);
+  impl_->file = Handle(check(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, creation_list(H5P_FILE_CREATE).get(), access.get()),
+                             path, "create the file"),
+                       H5Fclose);
 }
 
 Hdf5Writer::~Hdf5Writer() = default;
@@ -87,7 +106,7 @@ void Hdf5Writer::write_raw(const std::string& name, Hdf5Type type, const void* v
   RONDO_CHECK_EQ(count, product, "elements of ", name);
   const auto rank = static_cast<int>(extent.size());
   const Handle space(check(H5Screate_simple(rank, extent.data(), nullptr), impl_->path, "shape " + name), H5Sclose);
-  Handle dataset = impl_->create(name, type, space, H5P_DEFAULT);
+  Handle dataset = impl_->create(name, type, space, creation_list(H5P_DATASET_CREATE));
   if (count > 0) {
     check(H5Dwrite(dataset.get(), hdf5::native_type(type), H5S_ALL, H5S_ALL, H5P_DEFAULT, values), impl_->path,
           "write dataset " + name);
@@ -100,7 +119,9 @@ void Hdf5Writer::declare(const std::string& name, Hdf5Type type, int64_t rows, i
   const Handle space(check(H5Screate_simple(width > 0 ? 2 : 1, extent, nullptr), impl_->path, "shape " + name),
                      H5Sclose);
   const bool fresh =
-      impl_->appended.emplace(name, Appended{impl_->create(name, type, space, H5P_DEFAULT), 0, rows}).second;
+      impl_->appended
+          .emplace(name, Appended{impl_->create(name, type, space, creation_list(H5P_DATASET_CREATE)), 0, rows})
+          .second;
   RONDO_CHECK(fresh, "dataset ", name, " declared twice");
 }
 

@@ -44,6 +44,29 @@ class Hdf5FileTest : public ::testing::Test {
   std::filesystem::path path_ = folder_.path() / "file.h5";
 };
 
+/// Of one object: all zero if it keeps none.
+std::vector<time_t> times_of(const std::filesystem::path& path, const char* name) {
+  const hid_t file = H5Fopen(path.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT);
+  H5O_info_t info = {};
+  EXPECT_GE(H5Oget_info_by_name2(file, name, &info, H5O_INFO_TIME, H5P_DEFAULT), 0) << name;
+  H5Fclose(file);
+  return {info.atime, info.mtime, info.ctime, info.btime};
+}
+
+TEST_F(Hdf5FileTest, KeepsNoTimeOfDay) {
+  const std::vector<int64_t> values{1, 2, 3};
+  Hdf5Writer writer(path_);
+  writer.write<int64_t>("a/b/whole", values);
+  writer.declare("a/declared", Hdf5Type::kInt64, 3);
+  writer.append<int64_t>("a/declared", values);
+  writer.append<int64_t>("grown", values);
+  writer.set_attribute("step", int64_t{7});
+  writer.close();
+  for (const char* name : {"/", "a", "a/b", "a/b/whole", "a/declared", "grown"}) {
+    EXPECT_THAT(times_of(path_, name), ElementsAre(0, 0, 0, 0)) << name;
+  }
+}
+
 TEST_F(Hdf5FileTest, ReadsBackEveryTypeShapeAndAttribute) {
   Hdf5Writer writer(path_);
   const std::vector<uint64_t> keys{1, uint64_t{1} << 63};
