@@ -88,8 +88,9 @@ size_t DelimitedReader::place_of(const std::string& column, const std::vector<st
   if (!options_.header) {
     bad_header(path_, concat("column \"", column, "\": expected a position from 1, since the file has no header"));
   }
+  const std::string nearest = did_you_mean(column, names);
   bad_header(path_,
-             concat("no column \"", column, "\"", did_you_mean(column, names), " The header has: ", joined(names)));
+             concat("no column \"", column, "\"", nearest.empty() ? "." : nearest, " The header has: ", joined(names)));
 }
 
 bool DelimitedReader::next(SourceRecord& record) {
