@@ -48,6 +48,8 @@ class Training {
     CheckpointWriter writer(run_.checkpoints(), *files, comm_, {job_.train.keep_checkpoints});
     loop.save_into(&writer, {{"job.textproto", job_.text}, {"vocab.txt", data.vocabulary_text}}, job_.digest);
     if (resume_) resume(loop);
+    // Not before: a checkpoint may refuse this job, and then the folder still says what it holds.
+    on_rank_0(comm_, "job", [&] { make_posix_file_system()->replace_file(run_.job(), job_.text); });
     monitor_->begin(data, recommender, loop);
 
     TrainHooks hooks;
@@ -72,14 +74,13 @@ class Training {
       run_ = RunFolder(broadcast_text(comm_, RunFolder::default_root(job_.name).string(), "run folder"));
     }
     on_rank_0(comm_, "run folder", [&] {
+      run_.make();
       if (!resume_ && has_checkpoints(run_.checkpoints())) {
         throw ConfigError(concat(run_.root().string(),
                                  " holds checkpoints of an earlier run: --resume goes on with it, ",
                                  "another --out starts anew"));
       }
-      run_.make();
       lock_.emplace(run_.root());
-      make_posix_file_system()->replace_file(run_.job(), job_.text);
     });
     start_logging({comm_.rank(), comm_.size(), LogLevel::kInfo, run_.log(comm_.rank())});
     monitor_ = std::make_unique<TrainMonitor>(job_, run_, comm_);
