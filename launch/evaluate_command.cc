@@ -38,6 +38,7 @@ int run_evaluate(int argc, char** argv) {
       [&](RankProcess& process) {
         ProgressBar progress;
         process.beat(Phase::kEvaluation, 0);
+        require_same_job(process.comm, job);
         const RecommenderData data = open_data(job.data, process.comm, progress);
         Recommender recommender(model_for(job, data), data, job.seed, process.comm);
         const int64_t step = load_weights(run, (*values)["checkpoint"].as<std::string>(), recommender, process.comm);

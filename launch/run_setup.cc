@@ -1,6 +1,8 @@
 #include "launch/run_setup.h"
 
 #include <algorithm>
+#include <exception>
+#include <sstream>
 
 #include "sharding/base/check.h"
 #include "sharding/base/nearest_name.h"
@@ -9,6 +11,22 @@
 #include "trainer/telemetry/error_file.h"
 
 namespace rondo {
+namespace {
+
+/// The first line in which two texts differ, and what stands there in the other.
+std::string first_difference(const std::string& mine, const std::string& other) {
+  std::istringstream a(mine), b(other);
+  std::string here, there;
+  for (int64_t line = 1;; ++line) {
+    const bool more = static_cast<bool>(std::getline(a, here));
+    const bool more_there = static_cast<bool>(std::getline(b, there));
+    if (more && more_there && here == there) continue;
+    const auto quoted = [](bool has, const std::string& text) { return has ? "\"" + text + "\"" : "nothing"; };
+    return concat("line ", line, " of the whole job is ", quoted(more, here), ", there ", quoted(more_there, there));
+  }
+}
+
+}  // namespace
 
 ModelOptions model_for(const JobOptions& job, const RecommenderData& data) {
   ModelOptions model = job.model;
@@ -34,6 +52,17 @@ JobOptions job_of_run(const RunFolder& run, const std::vector<std::string>& file
   std::vector<std::string> all{run.job().string()};
   all.insert(all.end(), files.begin(), files.end());
   return load_job(all, assignments);
+}
+
+void require_same_job(Communicator& comm, const JobOptions& job) {
+  const std::string first = broadcast_text(comm, job.text, "the job of rank 0");
+  std::exception_ptr failure;
+  if (job.text != first) {
+    failure = std::make_exception_ptr(ConfigError(
+        concat("rank ", comm.rank(), " was given another job than rank 0: ", first_difference(job.text, first),
+               ". All ranks need the same --job and --set")));
+  }
+  agree(comm, failure, "comparing the jobs of the ranks");
 }
 
 int64_t load_weights(const RunFolder& run, const std::string& checkpoint, Recommender& recommender,

@@ -21,6 +21,11 @@ ModelOptions model_for(const JobOptions& job, const RecommenderData& data);
 JobOptions job_of_run(const RunFolder& run, const std::vector<std::string>& files,
                       const std::vector<std::string>& assignments);
 
+/// Throws if a rank was given another job than rank 0: by a launcher line with several programs, or a file that differs
+/// between hosts. Such ranks would train on, each right and the whole wrong. ConfigError on the rank, PeerError with
+/// its code on the others. Collective.
+void require_same_job(Communicator& comm, const JobOptions& job);
+
 /// Loads the weights of a checkpoint of the run (empty: the newest) and returns its step. Collective.
 int64_t load_weights(const RunFolder& run, const std::string& checkpoint, Recommender& recommender, Communicator& comm);
 

@@ -40,6 +40,7 @@ class Training {
 
   TrainOutcome run() {
     comm_.set_phase(Phase::kStart);
+    require_same_job(comm_, job_);
     open_folder();
     const RecommenderData data = open_data(job_.data, comm_, *monitor_->progress());
     Recommender recommender(model_for(job_, data), data, job_.seed, comm_);
