@@ -1,4 +1,6 @@
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <exception>
 #include <new>
 #include <string>
@@ -6,7 +8,7 @@
 
 #include "launch/commands.h"
 #include "launch/rank_process.h"
-#include "sharding/base/error.h"
+#include "sharding/base/check.h"
 #include "sharding/base/nearest_name.h"
 
 namespace rondo {
@@ -16,6 +18,14 @@ void print_usage(std::FILE* out) {
   std::fputs("rondo: trains recommenders with sharded item tables and text towers\n\nCommands:\n", out);
   for (const Command& command : commands()) std::fprintf(out, "  %-10s %s\n", command.name, command.summary);
   std::fputs("\nrondo COMMAND --help lists the options of one. Several ranks: mpirun -n 2 rondo train ...\n", out);
+}
+
+/// What was printed may wait in a buffer, and the disk behind it may be full: then it was not said.
+void flush_answer() {
+  errno = 0;
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return;
+  throw StorageError(
+      concat("cannot write to standard output", errno == 0 ? "" : ": ", errno == 0 ? "" : std::strerror(errno)));
 }
 
 int run(int argc, char** argv) {
@@ -40,7 +50,9 @@ int run(int argc, char** argv) {
 int main(int argc, char** argv) {
   rondo::wait_passively(argv);
   try {
-    return rondo::run(argc, argv);
+    const int code = rondo::run(argc, argv);
+    rondo::flush_answer();
+    return code;
   } catch (const rondo::Error& error) {
     std::fprintf(stderr, "rondo: %s\n", error.what());
     return static_cast<int>(error.exit_code());

@@ -89,6 +89,7 @@ void run_as_rank(const RankOptions& options, const std::function<void(RankProces
     return;
   }
   start_threads(options.threads, 1);
+  start_logging({0, 1, LogLevel::kInfo, {}});  // to standard error: the answer alone is on standard output
   const auto comm = make_single_communicator(options.communication);
   int64_t last_step = 0;
   RankProcess process{*comm, [&](Phase, int64_t step) { last_step = step; }};
