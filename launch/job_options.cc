@@ -13,6 +13,9 @@
 namespace rondo {
 namespace {
 
+/// More than any host has cores; OpenMP gives up far above it.
+constexpr int kMostThreads = 1024;
+
 RowOptimizerOptions to_row_optimizer(const proto::RowOptimizer& from) {
   RowOptimizerOptions to;
   switch (from.kind()) {
@@ -175,7 +178,9 @@ void require_name(const std::string& name) {
 void validate_all(const JobText& job, const JobOptions& options) {
   job.located("", [&] { require_name(options.name); });
   job.located("", [&] {
-    if (options.threads < 0) throw ConfigError(concat("threads must be 0 or more, got ", options.threads));
+    if (options.threads < 0 || options.threads > kMostThreads) {
+      throw ConfigError(concat("threads must be from 0 to ", kMostThreads, ", got ", options.threads));
+    }
   });
   job.located("split", [&] { validate(options.split); });
   job.located("data", [&] { validate(options.examples); });
