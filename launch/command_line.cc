@@ -20,7 +20,7 @@ std::vector<std::string> option_names(const po::options_description& options) {
 }
 
 [[noreturn]] void usage_error(const CommandHelp& help, const std::string& what) {
-  throw ConfigError(concat("rondo ", help.name, ": ", what, "\n(rondo ", help.name, " --help lists the options)"),
+  throw ConfigError(concat(help.name, ": ", what, "\n(rondo ", help.name, " --help lists the options)"),
                     ExitCode::kUsage);
 }
 
