@@ -73,3 +73,23 @@ function(rondo_fuzz_test name)
   add_test(NAME ${name} COMMAND ${name})
   set_tests_properties(${name} PROPERTIES TIMEOUT 120 LABELS fast)
 endfunction()
+
+# rondo_program_test(<name> SOURCES ... [DEPS ...] [LABELS ...] [TIMEOUT seconds])
+#
+# A test that runs the program itself, alone and under mpirun (tests/support/rondo_program.h).
+function(rondo_program_test name)
+  cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;DEPS;LABELS" ${ARGN})
+  if(NOT ARG_TIMEOUT)
+    set(ARG_TIMEOUT 600)
+  endif()
+  if(NOT ARG_LABELS)
+    set(ARG_LABELS program)
+  endif()
+  rondo_test(${name} SOURCES ${ARG_SOURCES} ${PROJECT_SOURCE_DIR}/tests/support/process.cc DEPS rondo::base ${ARG_DEPS}
+    LABELS ${ARG_LABELS} TIMEOUT ${ARG_TIMEOUT})
+  add_dependencies(${name} rondo)
+  target_compile_definitions(${name} PRIVATE
+    RONDO_PROGRAM="$<TARGET_FILE:rondo>" RONDO_MPIEXEC="${MPIEXEC_EXECUTABLE}")
+  set_tests_properties(${name} PROPERTIES PROCESSORS 2
+    ENVIRONMENT "${RONDO_TEST_ENVIRONMENT};${RONDO_RANK_TEST_ENVIRONMENT}")
+endfunction()
