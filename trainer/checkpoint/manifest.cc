@@ -44,16 +44,6 @@ std::string to_word(RowOptimizerKind kind) {
   throw InternalError(concat("row optimizer ", static_cast<int>(kind), " is not known"));
 }
 
-std::string to_word(Placement placement) {
-  switch (placement) {
-    case Placement::kReplicated:
-      return "replicated";
-    case Placement::kRowWise:
-      return "row_wise";
-  }
-  throw InternalError(concat("placement ", static_cast<int>(placement), " is not known"));
-}
-
 /// Keeps the first complaint, as "line:column: text".
 class FirstError final : public google::protobuf::io::ErrorCollector {
  public:
@@ -263,7 +253,7 @@ ManifestTable manifest_table(const TableSpec& spec) {
           .row_type = to_word(spec.row_type),
           .optimizer = to_word(spec.optimizer.kind),
           .state_width = state_width(spec.optimizer.kind, spec.dim),
-          .placement = to_word(spec.placement)};
+          .placement = rondo::to_word(spec.placement)};
 }
 
 const ManifestFile* Manifest::file(std::string_view name) const {
