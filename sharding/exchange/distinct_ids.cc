@@ -49,8 +49,8 @@ KeysByOwner group_by_owner(std::span<const uint64_t> keys, const KeyPlacement& p
   KeysByOwner grouped{.keys = std::vector<uint64_t>(keys.begin(), keys.end()),
                       .rows = std::vector<int64_t>(static_cast<size_t>(world)),
                       .place_of = std::vector<int64_t>(keys.size())};
-  if (world == 1) {
-    grouped.rows[0] = static_cast<int64_t>(keys.size());
+  if (placement.only_owner() >= 0) {
+    grouped.rows[static_cast<size_t>(placement.only_owner())] = static_cast<int64_t>(keys.size());
     std::iota(grouped.place_of.begin(), grouped.place_of.end(), int64_t{0});
     return grouped;
   }

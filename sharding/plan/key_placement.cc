@@ -6,8 +6,13 @@
 
 namespace rondo {
 
-KeyPlacement::KeyPlacement(const TableSpec& spec, int world) : name_(spec.name), buckets_(spec.buckets), world_(world) {
+KeyPlacement::KeyPlacement(const TableSpec& spec, int world)
+    : name_(spec.name), buckets_(spec.buckets), world_(world), only_owner_(world == 1 ? 0 : kAnyRank) {
   RONDO_CHECK_GE(world, 1);
+  if (world > 1 && spec.placement == Placement::kTableWise) {
+    RONDO_CHECK(spec.owner >= 0 && spec.owner < world, "owner ", spec.owner, " of table ", spec.name);
+    only_owner_ = spec.owner;
+  }
   if (spec.key_space == KeySpace::kDense) layout_.emplace(spec.rows, spec.buckets);
 }
 

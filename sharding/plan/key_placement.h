@@ -13,7 +13,7 @@ namespace rondo {
 /// Bucket and owner of the keys of one table. What routing and the store agree on.
 class KeyPlacement {
  public:
-  /// REQUIRES: a valid spec, 1 <= world.
+  /// REQUIRES: a valid spec (of a table-wise table: with its owner), 1 <= world.
   KeyPlacement(const TableSpec& spec, int world);
 
   /// Throws DataError naming table, key and rows for a key outside a dense table. Hashed tables take every key.
@@ -24,8 +24,13 @@ class KeyPlacement {
     return layout_ ? layout_->bucket(layout_->place(key)) : bucket_of(key, buckets_);
   }
 
-  /// The rank that holds `key` of a row-wise table.
-  int owner(uint64_t key) const { return world_ == 1 ? 0 : owner_of_bucket(bucket(key), buckets_, world_); }
+  /// The rank that holds `key` of a row-wise or table-wise table.
+  int owner(uint64_t key) const {
+    return only_owner_ >= 0 ? only_owner_ : owner_of_bucket(bucket(key), buckets_, world_);
+  }
+
+  /// The rank that holds all keys; -1: there is more than one.
+  int only_owner() const { return only_owner_; }
 
   /// Of a dense table.
   const DenseLayout& layout() const { return *layout_; }
@@ -34,6 +39,7 @@ class KeyPlacement {
   std::string name_;
   int64_t buckets_;
   int world_;
+  int only_owner_;
   std::optional<DenseLayout> layout_;  // dense tables
 };
 

@@ -46,21 +46,26 @@ const char* to_word(Placement placement) {
   throw InternalError(concat("placement ", static_cast<int>(placement), " is not known"));
 }
 
-int64_t state_width(RowOptimizerKind kind, int64_t dim) {
+StateShape state_shape(RowOptimizerKind kind) {
   switch (kind) {
     case RowOptimizerKind::kNone:
     case RowOptimizerKind::kSgd:
-      return 0;
+      return {};
     case RowOptimizerKind::kRowWiseAdagrad:
-      return 1;
+      return {.per_row = 1};
     case RowOptimizerKind::kAdam:
-      return 2 * dim;
+      return {.per_column = 2};
     case RowOptimizerKind::kAdagrad:
-      return dim;
+      return {.per_column = 1};
     case RowOptimizerKind::kRowWiseAdam:
-      return dim + 1;
+      return {.per_column = 1, .per_row = 1};
   }
   throw InternalError(concat("row optimizer ", static_cast<int>(kind), " is not known"));
+}
+
+int64_t state_width(RowOptimizerKind kind, int64_t dim) {
+  const StateShape shape = state_shape(kind);
+  return shape.per_column * dim + shape.per_row;
 }
 
 void validate(const TableSpec& spec) {
@@ -75,6 +80,9 @@ void validate(const TableSpec& spec) {
   require(std::isfinite(spec.initial_scale) && spec.initial_scale >= 0.0, owner, "initial_scale", "finite and >= 0",
           spec.initial_scale);
   require(spec.count_decay >= 0.0 && spec.count_decay <= 1.0, owner, "count_decay", "in [0, 1]", spec.count_decay);
+  require(spec.owner >= kAnyRank, owner, "owner", "a rank, or -1 for any", spec.owner);
+  require(spec.column_shards >= 0 && spec.column_shards <= spec.dim, owner, "column_shards",
+          concat("in [0, dim = ", spec.dim, "]").c_str(), spec.column_shards);
   validate_optimizer(spec.optimizer, owner + "optimizer.");
 }
 

@@ -42,9 +42,19 @@ struct RowOptimizerOptions {
 /// Throws ConfigError naming the field, its value and the allowed range.
 void validate(const RowOptimizerOptions& options);
 
-/// Scalars of optimizer state per row: none and SGD 0, Adagrad dim, row-wise Adagrad 1, Adam 2 * dim (m, then v),
-/// row-wise Adam dim + 1 (m, then v).
+/// Scalars of optimizer state of one row: `per_column` blocks of dim scalars (Adagrad: 1; Adam: 2, m then v; row-wise
+/// Adam: 1, m), then `per_row` scalars
+/// that belong to the row as a whole (row-wise Adagrad and Adam: 1) and are the same in every range of its columns.
+struct StateShape {
+  int64_t per_column = 0;
+  int64_t per_row = 0;
+};
+StateShape state_shape(RowOptimizerKind kind);
+
+/// per_column * dim + per_row.
 int64_t state_width(RowOptimizerKind kind, int64_t dim);
+
+inline constexpr int kAnyRank = -1;
 
 /// One embedding table.
 struct TableSpec {
@@ -54,6 +64,14 @@ struct TableSpec {
   int64_t rows = 0;         ///< dense: number of rows; hashed: expected number over all ranks, a hint for memory
   int64_t buckets = 65536;  ///< power of two; never changes in the life of a table
   Placement placement = Placement::kRowWise;
+
+  /// Table-wise: the rank that holds the table. Column-wise: the rank of the first columns; the next ranks follow, in a
+  /// circle. kAnyRank: the plan chooses (assign_owners).
+  int owner = kAnyRank;
+
+  /// Column-wise: over how many ranks; divides dim. 0: over all.
+  int column_shards = 0;
+
   RowType row_type = RowType::kFloat32;
   RowOptimizerOptions optimizer = {};
 
