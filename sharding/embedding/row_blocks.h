@@ -13,7 +13,8 @@ namespace rondo {
 /// One row in memory: values [dim], state [state_width] (same type), count, version. One record, so that a row costs
 /// one page and neighbouring cache lines.
 struct RowLayout {
-  explicit RowLayout(const TableSpec& spec);
+  /// Of `columns` of the table's columns.
+  RowLayout(const TableSpec& spec, int64_t columns);
 
   int64_t state_width;     // scalars
   int64_t values_bytes;    // the state starts here

@@ -78,16 +78,19 @@ void check_matrix(const at::Tensor& values, int64_t rows, int64_t columns, at::S
 }  // namespace
 
 struct RowStore::Impl {
-  Impl(const TableSpec& table, BucketRange buckets, uint64_t seed)
+  Impl(const TableSpec& table, const Shard& shard, uint64_t seed)
       : spec(validated(table)),
-        range(buckets),
+        range(shard.buckets),
+        columns(shard.columns),
         random(seed ^ hash_bytes(spec.name), 0, RandomPurpose::kInitialRow),
         placement(spec, 1),
-        layout(spec),
+        layout(spec, columns.count()),
         slots(make_slots(spec, range, placement)),
         blocks(layout, expected_rows(spec, range, slots)) {
     RONDO_CHECK(range.first >= 0 && range.first <= range.last && range.last <= spec.buckets, "[", range.first, ", ",
                 range.last, ") of ", spec.buckets);
+    RONDO_CHECK(columns.first >= 0 && columns.first < columns.last && columns.last <= spec.dim, "columns [",
+                columns.first, ", ", columns.last, ") of ", spec.dim);
   }
 
   at::ScalarType type() const { return scalar_type(spec.row_type); }
@@ -109,6 +112,7 @@ struct RowStore::Impl {
 
   TableSpec spec;
   BucketRange range;
+  ColumnRange columns;
   CounterRandom random;
   KeyPlacement placement;
   RowLayout layout;
@@ -173,11 +177,12 @@ template <typename T>
 void RowStore::Impl::initialise_row(uint64_t key, std::byte* row) const {
   T* const values = reinterpret_cast<T*>(row);
   const uint64_t sequence = random.sequence(key);
-  for (int64_t c = 0; c < spec.dim; ++c) {
-    const double unit = CounterRandom::to_unit(CounterRandom::bits_at(sequence, static_cast<uint64_t>(c)));
+  for (int64_t c = 0; c < columns.count(); ++c) {
+    const auto column = static_cast<uint64_t>(columns.first + c);
+    const double unit = CounterRandom::to_unit(CounterRandom::bits_at(sequence, column));
     values[c] = static_cast<T>(spec.initial_scale * (2.0 * unit - 1.0));
   }
-  std::fill_n(values + spec.dim, layout.state_width, T{0});
+  std::fill_n(values + columns.count(), layout.state_width, T{0});
   store_as(row + layout.count_offset, 0.0F);
   store_as(row + layout.version_offset, int64_t{0});
 }
@@ -211,27 +216,31 @@ template <typename T>
 void RowStore::Impl::update(const RowUpdate& update) const {
   const auto step = make_row_step<T>(spec.optimizer, update.step, update.learning_rate_factor);
   const T* const gradients = update.gradients.const_data_ptr<T>();
+  const T* const given = update.mean_squares.defined() ? update.mean_squares.const_data_ptr<T>() : nullptr;
+  const int64_t width = columns.count();
   for_each_chunk(update.slots, {0, layout.record_bytes}, [&](int64_t first, int64_t count, std::byte* const* rows) {
-    const T* const gradient = gradients + first * spec.dim;
+    const T* const gradient = gradients + first * width;
     T squares[kChunk];
-    sums_of_squares(gradient, count, spec.dim, squares);
+    if (given == nullptr) sums_of_squares(gradient, count, width, squares);
     LearningRow<T> learning[kChunk];
     for (int64_t i = 0; i < count; ++i) {
       T* const values = reinterpret_cast<T*>(rows[i]);
-      learning[i] = {values, values + spec.dim, gradient + i * spec.dim, T{1}, squares[i] / static_cast<T>(spec.dim)};
+      const T mean_square = given == nullptr ? squares[i] / static_cast<T>(width) : given[first + i];
+      learning[i] = {values, values + width, gradient + i * width, T{1}, mean_square};
     }
-    update_rows<T>(step, {learning, static_cast<size_t>(count)}, spec.dim);
+    update_rows<T>(step, {learning, static_cast<size_t>(count)}, width);
     for (int64_t i = 0; i < count; ++i) touch(rows[i], update.step, update.occurrences[first + i]);
   });
 }
 
-RowStore::RowStore(const TableSpec& spec, BucketRange range, uint64_t seed)
-    : impl_(std::make_unique<Impl>(spec, range, seed)) {}
+RowStore::RowStore(const TableSpec& spec, BucketRange range, ColumnRange columns, uint64_t seed)
+    : impl_(std::make_unique<Impl>(spec, Shard{range, columns}, seed)) {}
 RowStore::~RowStore() = default;
 RowStore::RowStore(RowStore&&) noexcept = default;
 
 const TableSpec& RowStore::spec() const { return impl_->spec; }
 BucketRange RowStore::range() const { return impl_->range; }
+ColumnRange RowStore::columns() const { return impl_->columns; }
 
 int64_t RowStore::rows() const {
   return std::visit([](const auto& map) { return map.size(); }, impl_->slots);
@@ -256,7 +265,7 @@ void RowStore::find_or_create(std::span<const uint64_t> keys, std::span<int64_t>
 }
 
 void RowStore::gather(std::span<const int64_t> slots, at::Tensor& values) const {
-  check_matrix(values, static_cast<int64_t>(slots.size()), impl_->spec.dim, impl_->type());
+  check_matrix(values, static_cast<int64_t>(slots.size()), impl_->columns.count(), impl_->type());
   const int64_t bytes = impl_->layout.values_bytes;
   auto* const to = static_cast<std::byte*>(values.data_ptr());
   impl_->for_each_chunk(slots, {0, bytes}, [&](int64_t first, int64_t count, std::byte* const* rows) {
@@ -286,13 +295,20 @@ void RowStore::update(const RowUpdate& update) {
   RONDO_CHECK(impl_->spec.optimizer.kind != RowOptimizerKind::kNone, "table ", impl_->spec.name);
   RONDO_CHECK_GE(update.step, 1);
   RONDO_CHECK_EQ(update.occurrences.size(), update.slots.size());
-  check_matrix(update.gradients, static_cast<int64_t>(update.slots.size()), impl_->spec.dim, impl_->type());
+  const auto rows = static_cast<int64_t>(update.slots.size());
+  check_matrix(update.gradients, rows, impl_->columns.count(), impl_->type());
+  const bool whole = impl_->columns.count() == impl_->spec.dim;
+  RONDO_CHECK(whole || state_shape(impl_->spec.optimizer.kind).per_row == 0 || update.mean_squares.defined(),
+              "mean squares of table ", impl_->spec.name);
+  RONDO_CHECK(!update.mean_squares.defined() ||
+              (update.mean_squares.scalar_type() == impl_->type() && update.mean_squares.numel() == rows &&
+               update.mean_squares.is_contiguous()));
   impl_->spec.row_type == RowType::kFloat64 ? impl_->update<double>(update) : impl_->update<float>(update);
 }
 
 void RowStore::assign(std::span<const int64_t> slots, const at::Tensor& values, int64_t step) {
   RONDO_CHECK_GE(step, 1);
-  check_matrix(values, static_cast<int64_t>(slots.size()), impl_->spec.dim, impl_->type());
+  check_matrix(values, static_cast<int64_t>(slots.size()), impl_->columns.count(), impl_->type());
   const int64_t bytes = impl_->layout.values_bytes;
   const auto* const from = static_cast<const std::byte*>(values.const_data_ptr());
   impl_->for_each_chunk(slots, {0, bytes}, [&](int64_t first, int64_t count, std::byte* const* rows) {
@@ -310,7 +326,7 @@ BucketRangeRows RowStore::export_buckets(BucketRange range) const {
   const RowLayout& layout = impl_->layout;
   const auto count = static_cast<int64_t>(entries.size());
   BucketRows rows{.keys = std::vector<uint64_t>(entries.size()),
-                  .values = at::empty({count, impl_->spec.dim}, impl_->type()),
+                  .values = at::empty({count, impl_->columns.count()}, impl_->type()),
                   .state = at::empty({count, layout.state_width}, impl_->type()),
                   .counts = std::vector<float>(entries.size()),
                   .versions = std::vector<int64_t>(entries.size())};
@@ -342,7 +358,7 @@ void RowStore::import_buckets(const BucketRangeRows& buckets) {
   RONDO_CHECK(impl_->entries_of(range).empty(), "buckets [", range.first, ", ", range.last, ") of table ",
               impl_->spec.name, " have rows");
   const auto count = static_cast<int64_t>(rows.keys.size());
-  check_matrix(rows.values, count, impl_->spec.dim, impl_->type());
+  check_matrix(rows.values, count, impl_->columns.count(), impl_->type());
   check_matrix(rows.state, count, impl_->layout.state_width, impl_->type());
   RONDO_CHECK_EQ(rows.counts.size(), rows.keys.size());
   RONDO_CHECK_EQ(rows.versions.size(), rows.keys.size());

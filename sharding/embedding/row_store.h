@@ -7,14 +7,16 @@
 #include <span>
 #include <vector>
 
+#include "sharding/plan/shard.h"
 #include "sharding/plan/table_spec.h"
 
 namespace rondo {
 
 /// What all rows of one bucket are, for a checkpoint: entry i of every array is one row, in ascending key order.
+/// Of a store that holds some of the columns, those columns.
 struct BucketRows {
   std::vector<uint64_t> keys;
-  at::Tensor values;              // [rows, dim], the table's row type
+  at::Tensor values;              // [rows, columns], the table's row type
   at::Tensor state;               // [rows, state_width], fp32 (fp64 for fp64 rows)
   std::vector<float> counts;      // [rows], decayed to `versions`
   std::vector<int64_t> versions;  // [rows], last step that updated the row; 0: never
@@ -31,25 +33,34 @@ struct BucketRangeRows {
 /// What the sum over ranks did to one row in a step.
 struct RowUpdate {
   std::span<const int64_t> slots;        // [n], distinct
-  at::Tensor gradients;                  // [n, dim], summed over the global batch
+  at::Tensor gradients;                  // [n, columns], summed over the global batch
   std::span<const int64_t> occurrences;  // [n], counted ids of the global batch (ShardedEmbedding: `counted`)
   int64_t step = 0;                      // from 1
   double learning_rate_factor = 1.0;     // of the schedule
+
+  /// [n] of the row type: mean over all columns of the row of the squared gradient, for a store that holds only some of
+  /// them and an optimizer with state per row (StateShape::per_row). Undefined: of `gradients`.
+  at::Tensor mean_squares = {};
 };
 
-/// The rows of one table that one rank owns: the buckets of a range. Batch calls only.
+/// The rows of one table that one rank owns: the buckets of a range, and all of their columns or some. Batch calls
+/// only. "columns" below is the number of columns that the store holds.
 ///
 /// Memory: values, state and metadata in blocks, growth without copying. Results do not depend on the number of
 /// threads. One caller at a time. Slots stay valid for the life of the store.
 class RowStore {
  public:
   /// Initial rows are a pure function of (seed, table name, key). Throws ConfigError by `validate(spec)`.
-  RowStore(const TableSpec& spec, BucketRange range, uint64_t seed);
+  RowStore(const TableSpec& spec, BucketRange range, ColumnRange columns, uint64_t seed);
+
+  /// Of whole rows.
+  RowStore(const TableSpec& spec, BucketRange range, uint64_t seed) : RowStore(spec, range, {0, spec.dim}, seed) {}
   ~RowStore();
   RowStore(RowStore&&) noexcept;
 
-  const TableSpec& spec() const;
+  const TableSpec& spec() const;  // of the whole table
   BucketRange range() const;
+  ColumnRange columns() const;
   int64_t rows() const;
   int64_t memory_bytes() const;  // of blocks and index, as allocated
 
@@ -60,7 +71,7 @@ class RowStore {
   /// The same without making rows: -1 where there is none. Evaluation and serving.
   void find(std::span<const uint64_t> keys, std::span<int64_t> slots) const;
 
-  /// values[i] <- row of slots[i], zeros for slot -1. `values` is [n, dim] of the row type.
+  /// values[i] <- row of slots[i], zeros for slot -1. `values` is [n, columns] of the row type.
   void gather(std::span<const int64_t> slots, at::Tensor& values) const;
 
   /// p[i] <- count decayed to `step`, 0 for slot -1; trained[i] <- 1 if ever updated.
@@ -70,7 +81,7 @@ class RowStore {
   /// One fused optimizer step on the rows of `update` (DESIGN 4; exact: a row at most once).
   void update(const RowUpdate& update);
 
-  /// Overwrites rows and marks them updated at `step`. `values` is [n, dim]; slots distinct.
+  /// Overwrites rows and marks them updated at `step`. `values` is [n, columns]; slots distinct.
   void assign(std::span<const int64_t> slots, const at::Tensor& values, int64_t step);
 
   BucketRows export_bucket(int64_t bucket) const;
