@@ -43,11 +43,24 @@ RowOptimizerOptions to_row_optimizer(const proto::RowOptimizer& from) {
   return to;
 }
 
+Placement to_placement(proto::Placement from) {
+  switch (from) {
+    case proto::ROW_WISE:
+      return Placement::kRowWise;
+    case proto::REPLICATED:
+      return Placement::kReplicated;
+    case proto::TABLE_WISE:
+      return Placement::kTableWise;
+  }
+  throw InternalError(concat("placement ", static_cast<int>(from), " is not known"));
+}
+
 /// Name and width are the model's to say.
 TableSpec to_table(const proto::Table& from, const std::string& name) {
   TableSpec to;
   to.name = name;
-  to.placement = from.placement() == proto::REPLICATED ? Placement::kReplicated : Placement::kRowWise;
+  to.placement = to_placement(from.placement());
+  to.owner = from.owner();
   to.rows = from.rows();
   to.buckets = from.buckets();
   to.initial_scale = from.initial_scale();

@@ -15,6 +15,7 @@
 #include "sharding/exchange/id_exchange.h"
 #include "sharding/exchange/row_exchange.h"
 #include "sharding/plan/key_placement.h"
+#include "sharding/plan/shard.h"
 
 namespace rondo {
 namespace {
@@ -63,18 +64,16 @@ struct TypeGroup {
   TypeGroup(at::ScalarType scalars, Communicator& comm) : type(scalars), rows(comm), gradients(comm) {}
 
   at::ScalarType type;
-  std::vector<size_t> row_wise;  // tables whose rows travel to who asks
+  std::vector<size_t> owned;     // tables whose rows travel to who asks
   std::vector<size_t> learning;  // tables whose gradients travel to owners
   RowExchange rows, gradients;
   ScratchTensor coalesced;
 };
 
 Table make_table(TableSpec spec, uint64_t seed, const Communicator& comm) {
-  validate(spec);
-  const BucketRange range =
-      replicated(spec) ? BucketRange{0, spec.buckets} : buckets_of_rank(spec.buckets, comm.rank(), comm.size());
   KeyPlacement placement(spec, comm.size());
-  RowStore store(spec, range, seed);
+  const Shard shard = shard_of_rank(spec, comm.rank(), comm.size());
+  RowStore store(spec, shard.buckets, shard.columns, seed);
   return {std::move(spec), std::move(placement), std::move(store)};
 }
 
@@ -110,15 +109,20 @@ struct ShardedEmbedding::Impl {
 
 ShardedEmbedding::Impl::Impl(std::vector<TableSpec> specs, uint64_t seed, Communicator& communicator)
     : comm(communicator), ids(communicator) {
+  for (const TableSpec& spec : specs) {
+    validate(spec);
+    validate_placement(spec, comm.size());
+  }
+  assign_owners(specs, comm.size());
   for (TableSpec& spec : specs) tables.push_back(make_table(std::move(spec), seed, comm));
   for (const at::ScalarType type : {at::kFloat, at::kDouble}) {
     TypeGroup group(type, comm);
     for (size_t t = 0; t < tables.size(); ++t) {
       if (scalar_type(tables[t].spec) != type) continue;
-      if (!replicated(tables[t].spec)) group.row_wise.push_back(t);
+      if (!replicated(tables[t].spec)) group.owned.push_back(t);
       if (learns(tables[t].spec)) group.learning.push_back(t);
     }
-    if (!group.row_wise.empty() || !group.learning.empty()) groups.push_back(std::move(group));
+    if (!group.owned.empty() || !group.learning.empty()) groups.push_back(std::move(group));
   }
 }
 
@@ -199,20 +203,20 @@ TableRows ShardedEmbedding::Impl::own_rows(const Table& table, const RoutedTable
 void ShardedEmbedding::Impl::rows_back(TypeGroup& group, const RoutedIds& routed, int64_t step,
                                        std::span<TableRows> rows) {
   std::vector<MatrixRoute> routes;
-  for (const size_t t : group.row_wise) {
+  for (const size_t t : group.owned) {
     const RoutedTable& table = routed.tables[t];
     routes.push_back({tables[t].spec.dim, table.receive_rows, table.send_rows});
     routes.push_back({1, table.receive_rows, table.send_rows});
   }
   group.rows.plan(routes, group.type);
-  for (size_t i = 0; i < group.row_wise.size(); ++i) answer(group, routed, step, i);
+  for (size_t i = 0; i < group.owned.size(); ++i) answer(group, routed, step, i);
   group.rows.exchange("rows");
-  for (size_t i = 0; i < group.row_wise.size(); ++i) take_answers(group, routed, i, rows[group.row_wise[i]]);
+  for (size_t i = 0; i < group.owned.size(); ++i) take_answers(group, routed, i, rows[group.owned[i]]);
 }
 
 void ShardedEmbedding::Impl::answer(const TypeGroup& group, const RoutedIds& routed, int64_t step, size_t member) {
-  const Table& table = tables[group.row_wise[member]];
-  const RoutedTable& asked = routed.tables[group.row_wise[member]];
+  const Table& table = tables[group.owned[member]];
+  const RoutedTable& asked = routed.tables[group.owned[member]];
   for (size_t rank = 0, first = 0; rank < world(); first += static_cast<size_t>(asked.receive_rows[rank++])) {
     if (!other(rank)) continue;
     const auto slots = std::span(asked.slots).subspan(first, static_cast<size_t>(asked.receive_rows[rank]));
@@ -231,7 +235,7 @@ void ShardedEmbedding::Impl::answer(const TypeGroup& group, const RoutedIds& rou
 
 void ShardedEmbedding::Impl::take_answers(const TypeGroup& group, const RoutedIds& routed, size_t member,
                                           TableRows& rows) const {
-  const RoutedTable& table = routed.tables[group.row_wise[member]];
+  const RoutedTable& table = routed.tables[group.owned[member]];
   for (size_t rank = 0; rank < world(); ++rank) {
     if (!other(rank)) continue;
     const int64_t first = sum_before(table.send_rows, rank), count = table.send_rows[rank];

@@ -58,12 +58,16 @@ struct TableRows {
 /// for the order of summation.
 class ShardedEmbedding {
  public:
+  /// Throws ConfigError for a spec or a placement that cannot be (`validate`, `validate_placement`).
   ShardedEmbedding(std::vector<TableSpec> tables, uint64_t seed, Communicator& comm);
   ~ShardedEmbedding();
 
   int64_t tables() const;
+
+  /// As given, with the owner that the plan chose where it said any.
   const TableSpec& spec(int64_t table) const;
-  /// The rank whose store holds `key` (row-wise), or this rank (replicated).
+
+  /// The rank whose store holds `key` (row-wise, table-wise), or this rank (replicated).
   int owner(int64_t table, uint64_t key) const;
 
   RowStore& store(int64_t table);

@@ -36,6 +36,8 @@ std::vector<Case> cases() {
        tiny_run(at::kDouble, Placement::kRowWise, Rows::kRowWiseAdagrad, Dense::kAdamW), 1e-9},
       {"fp64, replicated, Adam rows, AdamW", tiny_run(at::kDouble, Placement::kReplicated, Rows::kAdam, Dense::kAdamW),
        1e-9},
+      {"fp64, table-wise, SGD rows, AdamW", tiny_run(at::kDouble, Placement::kTableWise, Rows::kSgd, Dense::kAdamW),
+       1e-9},
       {"fp32, row-wise, SGD", tiny_run(at::kFloat, Placement::kRowWise, Rows::kSgd, Dense::kSgd), 1e-5},
       {"fp32, row-wise, Adagrad rows, AdamW",
        tiny_run(at::kFloat, Placement::kRowWise, Rows::kRowWiseAdagrad, Dense::kAdamW), 1e-3},

@@ -42,6 +42,8 @@ TEST(JobOptionsTest, DefaultsOfTheManualAreThoseOfTheOptions) {
   EXPECT_EQ(job.model.text_refresh_steps, model.text_refresh_steps);
   const TableSpec table;
   EXPECT_EQ(job.model.item_table.buckets, table.buckets);
+  EXPECT_EQ(job.model.item_table.placement, table.placement);
+  EXPECT_EQ(job.model.item_table.owner, table.owner);
   EXPECT_EQ(job.model.item_table.initial_scale, table.initial_scale);
   EXPECT_EQ(job.model.item_table.optimizer.kind, table.optimizer.kind);
   EXPECT_EQ(job.model.item_table.optimizer.learning_rate, table.optimizer.learning_rate);
@@ -59,6 +61,7 @@ TEST(JobOptionsTest, ValuesOutOfRangeNameTheFieldAndThePlace) {
   EXPECT_THAT(refusal({"model.dim=-1"}), HasSubstr("model.dim must be from 1 to 4096, got -1"));
   EXPECT_THAT(refusal({"split.test_fraction=2"}), HasSubstr("--set split.test_fraction=2"));
   EXPECT_THAT(refusal({"tables.item.optimizer.learning_rate=-1"}), HasSubstr("learning_rate"));
+  EXPECT_THAT(refusal({"tables.category.owner=-2"}), HasSubstr("owner must be a rank, or -1 for any, got -2"));
   EXPECT_THAT(refusal({"name=../x"}), HasSubstr("--set name=../x: name must be letters"));
   EXPECT_THAT(refusal({"synth.events=5"}), HasSubstr("synth.events must be from 1000"));
   EXPECT_THAT(refusal({"evaluation.item_knn_max_items=-1"}), HasSubstr("item"));

@@ -75,6 +75,7 @@ class TinyJob {
          .buckets = 8,
          .row_type = RowType::kFloat64},
         {.name = "unused", .dim = 4, .buckets = 2},
+        {.name = "genre", .dim = 5, .buckets = 32, .placement = Placement::kTableWise},
     };
   }
 

@@ -11,6 +11,7 @@
 
 #include "sharding/base/check.h"
 #include "sharding/plan/key_placement.h"
+#include "sharding/plan/shard.h"
 #include "trainer/storage/hdf5_file.h"
 
 namespace rondo {
@@ -167,7 +168,7 @@ bool overlap(BucketRange a, BucketRange b) { return a.first < b.last && b.first 
 }  // namespace
 
 BucketRange buckets_to_write(const TableSpec& spec, int64_t table, int rank, int world) {
-  if (spec.placement == Placement::kRowWise) return buckets_of_rank(spec.buckets, rank, world);
+  if (spec.placement != Placement::kReplicated) return shard_of_rank(spec, rank, world).buckets;
   return table % world == rank ? BucketRange{0, spec.buckets} : BucketRange{0, 0};
 }
 

@@ -84,6 +84,8 @@ RecommenderModel::RecommenderModel(const ModelOptions& options, const ItemFeatur
     text_table_ = static_cast<int64_t>(tables_.size());
     TableSpec spec = named_table(options_.item_table, "item.text_vector", options_);
     spec.placement = Placement::kRowWise;
+    spec.owner = kAnyRank;
+    spec.column_shards = 0;
     spec.optimizer.kind = RowOptimizerKind::kNone;
     spec.initial_scale = 0.0;
     tables_.push_back(spec);

@@ -27,7 +27,7 @@ std::vector<TableSpec> all_kinds() {
   std::vector<TableSpec> specs;
   const std::vector<int64_t> dims{1, 3, 16, 17, 20, 33}, buckets{1, 4, 64, 1024};
   for (const KeySpace space : {KeySpace::kHashed, KeySpace::kDense}) {
-    for (const Placement placement : {Placement::kRowWise, Placement::kReplicated}) {
+    for (const Placement placement : {Placement::kRowWise, Placement::kReplicated, Placement::kTableWise}) {
       for (const auto kind : {RowOptimizerKind::kSgd, RowOptimizerKind::kRowWiseAdagrad, RowOptimizerKind::kAdam,
                               RowOptimizerKind::kAdagrad, RowOptimizerKind::kRowWiseAdam}) {
         for (const RowType type : {RowType::kFloat32, RowType::kFloat64}) {
@@ -323,7 +323,9 @@ TEST(ShardedEmbeddingBuckets, OfTwoRanksGoOnAtThree) {
     ShardedEmbedding embedding(all_kinds(), kSeed, comm);
     train(comm, embedding, 1, 5);
     for (int64_t t = 0; t < embedding.tables(); ++t) {
-      const BucketRange mine = buckets_of_rank(embedding.spec(t).buckets, comm.rank(), comm.size());
+      const bool everywhere = embedding.spec(t).placement == Placement::kReplicated;
+      const BucketRange mine = everywhere ? buckets_of_rank(embedding.spec(t).buckets, comm.rank(), comm.size())
+                                          : embedding.store(t).range();
       for (int64_t bucket = mine.first; bucket < mine.last; ++bucket) {
         saved[static_cast<size_t>(t)][static_cast<size_t>(bucket)] = embedding.store(t).export_bucket(bucket);
       }
