@@ -40,6 +40,8 @@ RowOptimizerOptions to_row_optimizer(const proto::RowOptimizer& from) {
   to.beta1 = from.beta1();
   to.beta2 = from.beta2();
   to.weight_decay = from.weight_decay();
+  to.clip_norm = from.clip_norm();
+  to.check_finite = from.check_finite();
   return to;
 }
 
@@ -116,6 +118,7 @@ ModelOptions to_model(const proto::Job& job) {
   to.text_refresh_steps = job.text().refresh_steps();
   to.item_table = to_table(job.tables().item(), "item");
   to.bag_table = to_table(job.tables().category(), "category");
+  to.embedding.clip_norm = job.tables().clip_norm();
   to.dtype = job.precision() == proto::FLOAT64 ? at::kDouble : at::kFloat;
   return to;
 }
@@ -199,6 +202,7 @@ void validate_all(const JobText& job, const JobOptions& options) {
   job.located("data", [&] { validate(options.examples); });
   job.located("tables.item", [&] { validate(options.model.item_table); });
   job.located("tables.category", [&] { validate(options.model.bag_table); });
+  job.located("tables", [&] { validate(options.model.embedding); });
   job.located("model", [&] { validate(options.model); });
   job.located("train.optimizer", [&] { validate(options.train.adam_w); });
   job.located("train", [&] { validate(options.train); });

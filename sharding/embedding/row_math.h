@@ -67,6 +67,13 @@ struct LearningRow {
   T mean_square;      // of `gradient`, unscaled
 };
 
+/// What brings a gradient of this norm^2 down to norm `limit`; 1 where it is below, or for limit 0.
+template <typename T>
+RONDO_HOST_DEVICE T clipping_factor(T norm_square, T limit) {
+  const T norm = std::sqrt(norm_square);
+  return limit > T{0} && norm > limit ? limit / norm : T{1};
+}
+
 template <typename T>
 RONDO_HOST_DEVICE T scaled_mean_square(const LearningRow<T>& row) {
   return (row.scale * row.scale) * row.mean_square;

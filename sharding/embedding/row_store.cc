@@ -3,6 +3,7 @@
 #include <ATen/ops/empty.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <numeric>
 #include <utility>
@@ -109,6 +110,18 @@ struct RowStore::Impl {
   void initialise_row(uint64_t key, std::byte* row) const;
   template <typename T>
   void update(const RowUpdate& update) const;
+  template <typename T>
+  double norm_square(const RowUpdate& update) const;
+  template <typename T>
+  void measure(const RowUpdate& update, int64_t first, std::span<T> squares) const;
+  template <typename T>
+  T mean_square(const RowUpdate& update, int64_t row, T square) const;
+  template <typename T>
+  T row_factor(T mean_square) const;
+  template <typename T>
+  [[noreturn]] void refuse_gradient(const RowUpdate& update, int64_t row) const;
+  void check_gradients(const RowUpdate& update) const;
+  uint64_t key_of(int64_t slot) const;
 
   TableSpec spec;
   BucketRange range;
@@ -212,25 +225,102 @@ void RowStore::Impl::fill(std::span<const int64_t> filled, const BucketRows& row
   });
 }
 
+void RowStore::Impl::check_gradients(const RowUpdate& update) const {
+  const auto rows = static_cast<int64_t>(update.slots.size());
+  check_matrix(update.gradients, rows, columns.count(), type());
+  const at::Tensor& given = update.mean_squares;
+  RONDO_CHECK(columns.count() == spec.dim || !takes_mean_squares(spec.optimizer) || given.defined(),
+              "mean squares of table ", spec.name);
+  RONDO_CHECK(!given.defined() || (given.scalar_type() == type() && given.numel() == rows && given.is_contiguous()));
+}
+
+/// Sums of squares of the columns held, of rows [first, first + squares.size()) of `update`; left as they are when
+/// nothing asks for them.
+template <typename T>
+void RowStore::Impl::measure(const RowUpdate& update, int64_t first, std::span<T> squares) const {
+  if (!spec.optimizer.check_finite && !takes_mean_squares(spec.optimizer)) return;
+  const int64_t width = columns.count(), count = static_cast<int64_t>(squares.size());
+  sums_of_squares(update.gradients.const_data_ptr<T>() + first * width, count, width, squares.data());
+  if (!spec.optimizer.check_finite) return;
+  for (int64_t i = 0; i < count; ++i) {
+    if (!std::isfinite(squares[i])) [[unlikely]]
+      refuse_gradient<T>(update, first + i);
+  }
+}
+
+/// Of the whole row, which may have more columns than `square` is of.
+template <typename T>
+T RowStore::Impl::mean_square(const RowUpdate& update, int64_t row, T square) const {
+  return update.mean_squares.defined() ? update.mean_squares.const_data_ptr<T>()[row]
+                                       : square / static_cast<T>(columns.count());
+}
+
+/// Of clipping by row.
+template <typename T>
+T RowStore::Impl::row_factor(T mean_square) const {
+  return clipping_factor(static_cast<T>(spec.dim) * mean_square, static_cast<T>(spec.optimizer.clip_norm));
+}
+
+template <typename T>
+void RowStore::Impl::refuse_gradient(const RowUpdate& update, int64_t row) const {
+  const T* const gradient = update.gradients.const_data_ptr<T>() + row * columns.count();
+  const T* const end = gradient + columns.count();
+  const T* worst = std::find_if(gradient, end, [](T g) { return !std::isfinite(g); });
+  if (worst == end) {
+    worst = std::max_element(gradient, end, [](T a, T b) { return std::abs(a) < std::abs(b); });
+  }
+  throw DataError(concat("table \"", spec.name, "\": the gradient of key ",
+                         static_cast<int64_t>(key_of(update.slots[static_cast<size_t>(row)])), " is ", *worst,
+                         " in column ", columns.first + (worst - gradient), " at step ", update.step, " on rank ",
+                         update.rank,
+                         "; rows learn from finite gradients only. Training diverged (lower the learning rates), or "
+                         "a loss or an input is not finite"));
+}
+
+/// Slow; for messages.
+uint64_t RowStore::Impl::key_of(int64_t slot) const {
+  const std::vector<KeySlot> entries = entries_of(range);
+  const auto entry = std::ranges::find(entries, slot, &KeySlot::slot);
+  RONDO_CHECK(entry != entries.end(), "slot ", slot, " of table ", spec.name);
+  return entry->key;
+}
+
 template <typename T>
 void RowStore::Impl::update(const RowUpdate& update) const {
   const auto step = make_row_step<T>(spec.optimizer, update.step, update.learning_rate_factor);
+  const auto factor = static_cast<T>(update.gradient_factor);
   const T* const gradients = update.gradients.const_data_ptr<T>();
-  const T* const given = update.mean_squares.defined() ? update.mean_squares.const_data_ptr<T>() : nullptr;
   const int64_t width = columns.count();
   for_each_chunk(update.slots, {0, layout.record_bytes}, [&](int64_t first, int64_t count, std::byte* const* rows) {
-    const T* const gradient = gradients + first * width;
-    T squares[kChunk];
-    if (given == nullptr) sums_of_squares(gradient, count, width, squares);
+    T squares[kChunk] = {};
+    measure<T>(update, first, {squares, static_cast<size_t>(count)});
     LearningRow<T> learning[kChunk];
     for (int64_t i = 0; i < count; ++i) {
       T* const values = reinterpret_cast<T*>(rows[i]);
-      const T mean_square = given == nullptr ? squares[i] / static_cast<T>(width) : given[first + i];
-      learning[i] = {values, values + width, gradient + i * width, T{1}, mean_square};
+      const T square = mean_square(update, first + i, squares[i]);
+      learning[i] = {values, values + width, gradients + (first + i) * width, factor * row_factor(square), square};
     }
     update_rows<T>(step, {learning, static_cast<size_t>(count)}, width);
     for (int64_t i = 0; i < count; ++i) touch(rows[i], update.step, update.occurrences[first + i]);
   });
+}
+
+/// In chunks of rows, so that the order of summation does not depend on the number of threads.
+template <typename T>
+double RowStore::Impl::norm_square(const RowUpdate& update) const {
+  const auto rows = static_cast<int64_t>(update.slots.size());
+  const T* const gradients = update.gradients.const_data_ptr<T>();
+  std::vector<double> parts(static_cast<size_t>((rows + kRowGrain - 1) / kRowGrain), 0.0);
+  parallel_for(rows, kRowGrain, [&](int64_t begin, int64_t end) {
+    T squares[kRowGrain];
+    sums_of_squares(gradients + begin * columns.count(), end - begin, columns.count(), squares);
+    for (int64_t i = begin; i < end; ++i) {
+      const T square = squares[i - begin];
+      const auto factor = static_cast<double>(row_factor(mean_square(update, i, square)));
+      parts[static_cast<size_t>(begin / kRowGrain)] += factor * factor * static_cast<double>(square);
+    }
+  });
+  return std::accumulate(parts.begin(), parts.end(), 0.0);
 }
 
 RowStore::RowStore(const TableSpec& spec, BucketRange range, ColumnRange columns, uint64_t seed)
@@ -291,18 +381,18 @@ void RowStore::statistics(std::span<const int64_t> slots, int64_t step, std::spa
   });
 }
 
+double RowStore::norm_square(const RowUpdate& update) const {
+  impl_->check_gradients(update);
+  return impl_->spec.row_type == RowType::kFloat64 ? impl_->norm_square<double>(update)
+                                                   : impl_->norm_square<float>(update);
+}
+
 void RowStore::update(const RowUpdate& update) {
   RONDO_CHECK(impl_->spec.optimizer.kind != RowOptimizerKind::kNone, "table ", impl_->spec.name);
   RONDO_CHECK_GE(update.step, 1);
   RONDO_CHECK_EQ(update.occurrences.size(), update.slots.size());
-  const auto rows = static_cast<int64_t>(update.slots.size());
-  check_matrix(update.gradients, rows, impl_->columns.count(), impl_->type());
-  const bool whole = impl_->columns.count() == impl_->spec.dim;
-  RONDO_CHECK(whole || state_shape(impl_->spec.optimizer.kind).per_row == 0 || update.mean_squares.defined(),
-              "mean squares of table ", impl_->spec.name);
-  RONDO_CHECK(!update.mean_squares.defined() ||
-              (update.mean_squares.scalar_type() == impl_->type() && update.mean_squares.numel() == rows &&
-               update.mean_squares.is_contiguous()));
+  RONDO_CHECK(update.gradient_factor >= 0.0 && update.gradient_factor <= 1.0, "factor ", update.gradient_factor);
+  impl_->check_gradients(update);
   impl_->spec.row_type == RowType::kFloat64 ? impl_->update<double>(update) : impl_->update<float>(update);
 }
 

@@ -37,9 +37,11 @@ struct RowUpdate {
   std::span<const int64_t> occurrences;  // [n], counted ids of the global batch (ShardedEmbedding: `counted`)
   int64_t step = 0;                      // from 1
   double learning_rate_factor = 1.0;     // of the schedule
+  double gradient_factor = 1.0;          // of clipping by the norm of all rows, in [0, 1]; after clipping by row
+  int rank = 0;                          // for messages
 
   /// [n] of the row type: mean over all columns of the row of the squared gradient, for a store that holds only some of
-  /// them and an optimizer with state per row (StateShape::per_row). Undefined: of `gradients`.
+  /// them and an optimizer that takes them (takes_mean_squares). Undefined: of `gradients`.
   at::Tensor mean_squares = {};
 };
 
@@ -79,7 +81,12 @@ class RowStore {
                   std::span<uint8_t> trained) const;
 
   /// One fused optimizer step on the rows of `update` (DESIGN 4; exact: a row at most once).
+  /// Throws DataError naming table, key, column, step and rank for a gradient that is NaN, infinite, or so large that
+  /// its square is (`check_finite`). That row is as it was; others of the update may have learned.
   void update(const RowUpdate& update);
+
+  /// Sum of the squares of the gradients of `update`, each row clipped by `clip_norm`; what is not finite makes it so.
+  double norm_square(const RowUpdate& update) const;
 
   /// Overwrites rows and marks them updated at `step`. `values` is [n, columns]; slots distinct.
   void assign(std::span<const int64_t> slots, const at::Tensor& values, int64_t step);

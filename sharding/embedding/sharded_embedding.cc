@@ -4,6 +4,7 @@
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <numeric>
 #include <utility>
@@ -11,6 +12,7 @@
 #include "sharding/base/check.h"
 #include "sharding/base/parallel.h"
 #include "sharding/embedding/row_kernels.h"
+#include "sharding/embedding/row_math.h"
 #include "sharding/exchange/distinct_ids.h"
 #include "sharding/exchange/id_exchange.h"
 #include "sharding/exchange/row_exchange.h"
@@ -67,7 +69,13 @@ struct TypeGroup {
   std::vector<size_t> owned;     // tables whose rows travel to who asks
   std::vector<size_t> learning;  // tables whose gradients travel to owners
   RowExchange rows, gradients;
-  ScratchTensor coalesced;
+  std::vector<ScratchTensor> coalesced;  // one for all learning tables, or one each while sums wait for their norm
+};
+
+/// What one table learns in a step.
+struct PendingUpdate {
+  Table* table;
+  RowUpdate update;
 };
 
 Table make_table(TableSpec spec, uint64_t seed, const Communicator& comm) {
@@ -80,7 +88,7 @@ Table make_table(TableSpec spec, uint64_t seed, const Communicator& comm) {
 }  // namespace
 
 struct ShardedEmbedding::Impl {
-  Impl(std::vector<TableSpec> specs, uint64_t seed, Communicator& communicator);
+  Impl(std::vector<TableSpec> specs, uint64_t seed, Communicator& communicator, ShardedEmbeddingOptions choices);
 
   size_t world() const { return static_cast<size_t>(comm.size()); }
   size_t me() const { return static_cast<size_t>(comm.rank()); }
@@ -97,8 +105,10 @@ struct ShardedEmbedding::Impl {
   std::vector<at::Tensor> gradients_to_owners(TypeGroup& group, const RoutedIds& routed,
                                               std::span<const TableRows> rows) const;
   at::Tensor coalesce(TypeGroup& group, const RoutedIds& routed, size_t member, const at::Tensor& mine) const;
+  void update_clipped(std::span<PendingUpdate> pending);
 
   Communicator& comm;
+  ShardedEmbeddingOptions options;
   std::vector<Table> tables;
   std::vector<TypeGroup> groups;
   DistinctIds distinct;
@@ -107,8 +117,10 @@ struct ShardedEmbedding::Impl {
   std::vector<uint8_t> trained;
 };
 
-ShardedEmbedding::Impl::Impl(std::vector<TableSpec> specs, uint64_t seed, Communicator& communicator)
-    : comm(communicator), ids(communicator) {
+ShardedEmbedding::Impl::Impl(std::vector<TableSpec> specs, uint64_t seed, Communicator& communicator,
+                             ShardedEmbeddingOptions choices)
+    : comm(communicator), options(choices), ids(communicator) {
+  validate(options);
   for (const TableSpec& spec : specs) {
     validate(spec);
     validate_placement(spec, comm.size());
@@ -122,6 +134,7 @@ ShardedEmbedding::Impl::Impl(std::vector<TableSpec> specs, uint64_t seed, Commun
       if (!replicated(tables[t].spec)) group.owned.push_back(t);
       if (learns(tables[t].spec)) group.learning.push_back(t);
     }
+    group.coalesced.resize(options.clip_norm > 0.0 ? group.learning.size() : 1);
     if (!group.owned.empty() || !group.learning.empty()) groups.push_back(std::move(group));
   }
 }
@@ -282,7 +295,8 @@ std::vector<at::Tensor> ShardedEmbedding::Impl::gradients_to_owners(TypeGroup& g
   return mine;
 }
 
-/// Sum over ranks of the gradients of routed.updated, in rank order, [u, dim]. Valid until the next call.
+/// Sum over ranks of the gradients of routed.updated, in rank order, [u, dim]. Valid until the next call, or step while
+/// gradients are clipped.
 at::Tensor ShardedEmbedding::Impl::coalesce(TypeGroup& group, const RoutedIds& routed, size_t member,
                                             const at::Tensor& mine) const {
   const size_t t = group.learning[member];
@@ -298,7 +312,7 @@ at::Tensor ShardedEmbedding::Impl::coalesce(TypeGroup& group, const RoutedIds& r
     return asker == table.receive_rows.end() ? at::zeros({0, dim}, group.type)
                                              : source(static_cast<size_t>(asker - table.receive_rows.begin()));
   }
-  at::Tensor total = group.coalesced.take(rows * dim, group.type).view({rows, dim});
+  at::Tensor total = group.coalesced[member % group.coalesced.size()].take(rows * dim, group.type).view({rows, dim});
   int64_t seen = 0;  // rows of `updated` that earlier ranks brought; they are numbered in that order
   const int64_t* places = table.update_of.data();
   for (size_t rank = 0; rank < world(); places += table.receive_rows[rank++]) {
@@ -321,8 +335,35 @@ at::Tensor ShardedEmbedding::Impl::coalesce(TypeGroup& group, const RoutedIds& r
   return total;
 }
 
-ShardedEmbedding::ShardedEmbedding(std::vector<TableSpec> tables, uint64_t seed, Communicator& comm)
-    : impl_(std::make_unique<Impl>(std::move(tables), seed, comm)) {}
+/// Updates once the norm of all gradients is known. Replicas agree on theirs, so that of rank 0 counts.
+void ShardedEmbedding::Impl::update_clipped(std::span<PendingUpdate> pending) {
+  at::Tensor total = at::zeros({1}, at::kDouble);
+  for (const PendingUpdate& entry : pending) {
+    if (replicated(entry.table->spec) && comm.rank() != 0) continue;
+    *total.mutable_data_ptr<double>() += entry.table->store.norm_square(entry.update);
+  }
+  comm.all_reduce(total, {Channel::kExchange, "norm of row gradients"})->wait();
+  const double norm_square = *total.const_data_ptr<double>();
+  const bool finite = std::isfinite(norm_square);
+  const double factor = finite ? clipping_factor(norm_square, options.clip_norm) : 0.0;
+  for (PendingUpdate& entry : pending) {
+    entry.update.gradient_factor = factor;
+    entry.table->store.update(entry.update);
+  }
+  if (finite) return;
+  throw DataError(concat("the norm of the row gradients of all ranks is ", std::sqrt(norm_square), " at step ",
+                         pending.empty() ? 0 : pending.front().update.step, "; rank ", comm.rank(),
+                         " has none that is not finite: another rank says which row"));
+}
+
+void validate(const ShardedEmbeddingOptions& options) {
+  if (std::isfinite(options.clip_norm) && options.clip_norm >= 0.0) return;
+  throw ConfigError(concat("clip_norm must be finite and >= 0, got ", options.clip_norm));
+}
+
+ShardedEmbedding::ShardedEmbedding(std::vector<TableSpec> tables, uint64_t seed, Communicator& comm,
+                                   ShardedEmbeddingOptions options)
+    : impl_(std::make_unique<Impl>(std::move(tables), seed, comm, options)) {}
 ShardedEmbedding::~ShardedEmbedding() = default;
 
 int64_t ShardedEmbedding::tables() const { return static_cast<int64_t>(impl_->tables.size()); }
@@ -369,17 +410,24 @@ void ShardedEmbedding::backward(const RoutedIds& routed, std::span<const TableRo
                                 double learning_rate_factor) {
   RONDO_CHECK(routed.mode == LookupMode::kTrain, "ids were routed for evaluation");
   RONDO_CHECK_EQ(rows.size(), impl_->tables.size());
+  std::vector<PendingUpdate> pending;
   for (TypeGroup& group : impl_->groups) {
     const std::vector<at::Tensor> mine = impl_->gradients_to_owners(group, routed, rows);
     for (size_t i = 0; i < mine.size(); ++i) {
       const RoutedTable& table = routed.tables[group.learning[i]];
-      impl_->tables[group.learning[i]].store.update({.slots = table.updated,
-                                                     .gradients = impl_->coalesce(group, routed, i, mine[i]),
-                                                     .occurrences = table.updated_occurrences,
-                                                     .step = step,
-                                                     .learning_rate_factor = learning_rate_factor});
+      pending.push_back({&impl_->tables[group.learning[i]],
+                         {.slots = table.updated,
+                          .gradients = impl_->coalesce(group, routed, i, mine[i]),
+                          .occurrences = table.updated_occurrences,
+                          .step = step,
+                          .learning_rate_factor = learning_rate_factor,
+                          .rank = impl_->comm.rank()}});
+      if (impl_->options.clip_norm > 0.0) continue;
+      pending.back().table->store.update(pending.back().update);
+      pending.clear();
     }
   }
+  if (impl_->options.clip_norm > 0.0) impl_->update_clipped(pending);
 }
 
 ShardedEmbedding::Traffic ShardedEmbedding::traffic() const {

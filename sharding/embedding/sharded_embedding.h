@@ -52,14 +52,24 @@ struct TableRows {
   at::Tensor trained;  // bool [distinct]: was the row ever updated
 };
 
+struct ShardedEmbeddingOptions {
+  /// The gradients of all rows of a step, of all tables and ranks together, are scaled down to this norm; 0: never.
+  /// What a table's own `clip_norm` takes off is taken off before.
+  double clip_norm = 0.0;
+};
+
+/// Throws ConfigError naming the field, its value and the allowed range.
+void validate(const ShardedEmbeddingOptions& options);
+
 /// All embedding tables of a model, spread over the ranks (DESIGN 4, steps 1 to 6, all tables in one exchange).
 ///
 /// Every call is collective: every rank, same order, also with zero ids. The numbers do not depend on the world, but
 /// for the order of summation.
 class ShardedEmbedding {
  public:
-  /// Throws ConfigError for a spec or a placement that cannot be (`validate`, `validate_placement`).
-  ShardedEmbedding(std::vector<TableSpec> tables, uint64_t seed, Communicator& comm);
+  /// Throws ConfigError for options, a spec or a placement that cannot be (`validate`, `validate_placement`).
+  ShardedEmbedding(std::vector<TableSpec> tables, uint64_t seed, Communicator& comm,
+                   ShardedEmbeddingOptions options = {});
   ~ShardedEmbedding();
 
   int64_t tables() const;
@@ -83,7 +93,7 @@ class ShardedEmbedding {
 
   /// Step 6: gradients of `rows[t].values` (undefined: zeros) to the owners, which add by source rank and update.
   /// `global_batch`, the examples of the step over all ranks, scales nothing here: gradients are already parts of the
-  /// global mean (DESIGN 3).
+  /// global mean (DESIGN 3). Throws DataError as RowStore::update does, for all ranks when the norm of all is clipped.
   void backward(const RoutedIds& routed, std::span<const TableRows> rows, int64_t step, double learning_rate_factor);
 
   /// Bytes this rank sent to others so far, by kind (counts of ids left out).

@@ -26,6 +26,7 @@ void validate_optimizer(const RowOptimizerOptions& options, const std::string& o
   require(fraction(options.beta1), owner, "beta1", "in [0, 1)", options.beta1);
   require(fraction(options.beta2), owner, "beta2", "in [0, 1)", options.beta2);
   require(finite_and_positive(options.weight_decay), owner, "weight_decay", "finite and >= 0", options.weight_decay);
+  require(finite_and_positive(options.clip_norm), owner, "clip_norm", "finite and >= 0", options.clip_norm);
 }
 
 }  // namespace
@@ -66,6 +67,10 @@ StateShape state_shape(RowOptimizerKind kind) {
 int64_t state_width(RowOptimizerKind kind, int64_t dim) {
   const StateShape shape = state_shape(kind);
   return shape.per_column * dim + shape.per_row;
+}
+
+bool takes_mean_squares(const RowOptimizerOptions& options) {
+  return options.clip_norm > 0.0 || state_shape(options.kind).per_row > 0;
 }
 
 void validate(const TableSpec& spec) {

@@ -37,6 +37,8 @@ struct RowOptimizerOptions {
   double beta1 = 0.9;         ///< both Adams
   double beta2 = 0.999;       ///< both Adams
   double weight_decay = 0.0;  ///< decoupled; touched rows only
+  double clip_norm = 0.0;     ///< the summed gradient of a row is scaled down to this norm; 0: never
+  bool check_finite = true;   ///< refuse a gradient that is not finite, before its row learns
 };
 
 /// Throws ConfigError naming the field, its value and the allowed range.
@@ -53,6 +55,9 @@ StateShape state_shape(RowOptimizerKind kind);
 
 /// per_column * dim + per_row.
 int64_t state_width(RowOptimizerKind kind, int64_t dim);
+
+/// Does a step ask for the mean square of a whole row's gradient: for state per row, or to clip by row?
+bool takes_mean_squares(const RowOptimizerOptions& options);
 
 inline constexpr int kAnyRank = -1;
 

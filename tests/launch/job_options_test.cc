@@ -62,20 +62,24 @@ TEST(JobOptionsTest, ValuesOutOfRangeNameTheFieldAndThePlace) {
   EXPECT_THAT(refusal({"split.test_fraction=2"}), HasSubstr("--set split.test_fraction=2"));
   EXPECT_THAT(refusal({"tables.item.optimizer.learning_rate=-1"}), HasSubstr("learning_rate"));
   EXPECT_THAT(refusal({"tables.category.owner=-2"}), HasSubstr("owner must be a rank, or -1 for any, got -2"));
+  EXPECT_THAT(refusal({"tables.item.optimizer.clip_norm=-1"}), HasSubstr("clip_norm must be finite and >= 0, got -1"));
+  EXPECT_THAT(refusal({"tables.clip_norm=-1"}), HasSubstr("tables.clip_norm must be finite and >= 0, got -1"));
   EXPECT_THAT(refusal({"name=../x"}), HasSubstr("--set name=../x: name must be letters"));
   EXPECT_THAT(refusal({"synth.events=5"}), HasSubstr("synth.events must be from 1000"));
   EXPECT_THAT(refusal({"evaluation.item_knn_max_items=-1"}), HasSubstr("item"));
 }
 
 TEST(JobOptionsTest, RowsLearnAsTheirTableSays) {
-  const JobOptions job =
-      load_job({}, {"tables.item.optimizer={kind: ROW_WISE_ADAM learning_rate: 0.5 weight_decay: 0.1}",
-                    "tables.category.optimizer.kind=ADAGRAD"});
+  const JobOptions job = load_job(
+      {}, {"tables.item.optimizer={kind: ROW_WISE_ADAM learning_rate: 0.5 weight_decay: 0.1}",
+           "tables.category.optimizer.kind=ADAGRAD", "tables.category.optimizer.clip_norm=2", "tables.clip_norm=3"});
   const RowOptimizerOptions& item = job.model.item_table.optimizer;
   EXPECT_EQ(item.kind, RowOptimizerKind::kRowWiseAdam);
   EXPECT_EQ(item.learning_rate, 0.5);
   EXPECT_EQ(item.weight_decay, 0.1);
   EXPECT_EQ(job.model.bag_table.optimizer.kind, RowOptimizerKind::kAdagrad);
+  EXPECT_EQ(job.model.bag_table.optimizer.clip_norm, 2.0);
+  EXPECT_EQ(job.model.embedding.clip_norm, 3.0);
 }
 
 TEST(JobOptionsTest, ASchemaSaysWhatItLacks) {

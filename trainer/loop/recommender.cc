@@ -14,7 +14,7 @@ Recommender::Recommender(const ModelOptions& options, const RecommenderData& dat
     : seed(seed),
       features(data.catalog, data.tokens),
       model(with_vocabulary(options, data), features, seed),
-      embedding(model.tables(), seed, comm) {}
+      embedding(model.tables(), seed, comm, options.embedding) {}
 
 CheckpointContent checkpoint_content(Recommender& recommender, const DenseOptimizer* optimizer) {
   CheckpointContent content;

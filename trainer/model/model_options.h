@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "sharding/embedding/sharded_embedding.h"
 #include "sharding/plan/table_spec.h"
 #include "trainer/text/text_tower.h"
 
@@ -64,6 +65,7 @@ struct ModelOptions {
   int64_t text_refresh_steps = 200;   ///< text-vector table: steps between refreshes
   TableSpec item_table;               ///< name and dim are set by the model
   TableSpec bag_table;                ///< template of every categorical feature's table
+  ShardedEmbeddingOptions embedding;  ///< of all tables together
   at::ScalarType dtype = at::kFloat;  ///< of rows and parameters; kDouble for tests
 };
 

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 #include <set>
 
@@ -269,6 +270,42 @@ TEST(RowStore, RefusesWhatBreaksItsContract) {
   BucketRows rows{
       .keys = foreign, .values = at::empty({1, 6}), .state = at::empty({1, 12}), .counts = {0}, .versions = {0}};
   EXPECT_THROW(store.import_bucket(0, rows), InternalError);
+}
+
+TEST(RowStore, RefusesAGradientThatIsNotFinite) {
+  for (const float bad : {std::nanf(""), INFINITY, -INFINITY, 1e30F}) {
+    RowStore store(hashed_spec(), {0, 32}, kSeed);
+    const auto keys = some_keys(40);
+    const auto slots = slots_of(store, keys);
+    const auto before = values_of(store, keys);
+    at::Tensor gradients = at::empty({40, 6}).fill_(1.0);
+    gradients.mutable_data_ptr<float>()[33 * 6 + 4] = bad;
+    const std::vector<int64_t> occurrences(40);
+    const RowUpdate update{.slots = slots, .gradients = gradients, .occurrences = occurrences, .step = 3, .rank = 2};
+    try {
+      store.update(update);
+      ADD_FAILURE() << bad << " was taken";
+    } catch (const DataError& error) {
+      const std::string message = error.what();
+      EXPECT_EQ(message.find(concat("table \"item\": the gradient of key ", static_cast<int64_t>(keys[33]), " is ", bad,
+                                    " in column 4 at step 3 on rank 2; ")),
+                0U)
+          << message;
+    }
+    const auto after = values_of(store, keys);
+    EXPECT_TRUE(std::equal(before.begin() + 33 * 6, before.begin() + 34 * 6, after.begin() + 33 * 6));
+  }
+}
+
+TEST(RowStore, TakesAnyGradientWhenToldSo) {
+  TableSpec spec = hashed_spec(RowOptimizerKind::kSgd);
+  spec.optimizer.check_finite = false;
+  RowStore store(spec, {0, 32}, kSeed);
+  const std::vector<uint64_t> key{1};
+  const std::vector<int64_t> occurrences{1};
+  const auto slot = slots_of(store, key);
+  store.update({.slots = slot, .gradients = at::empty({1, 6}).fill_(NAN), .occurrences = occurrences, .step = 1});
+  for (const float value : values_of(store, key)) EXPECT_TRUE(std::isnan(value));
 }
 
 TEST(RowStore, DenseKeyOutsideTheTableIsADataError) {

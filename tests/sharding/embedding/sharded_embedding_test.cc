@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <string>
 
@@ -136,9 +137,11 @@ void check_and_differentiate(const TableSpec& spec, ReferenceEmbedding& referenc
   rows.values.mutable_grad() = gradient.to(rows.values.scalar_type());
 }
 
-void reference_step(ReferenceEmbedding& reference, const TableSpec& spec, int64_t step, double factor) {
+using Touches = std::map<uint64_t, ReferenceEmbedding::Touch>;
+
+Touches touches_of(ReferenceEmbedding& reference, const TableSpec& spec, int64_t step) {
   const std::vector<uint64_t> ids = global_ids(spec, step);
-  std::map<uint64_t, ReferenceEmbedding::Touch> touched;
+  Touches touched;
   for (size_t i = 0; i < ids.size(); ++i) {
     auto& touch = touched[ids[i]];
     const auto& row = reference.row(ids[i]);
@@ -148,13 +151,45 @@ void reference_step(ReferenceEmbedding& reference, const TableSpec& spec, int64_
     }
     touch.occurrences += counted(i, ids.size()) ? 1 : 0;
   }
-  reference.step(touched, step, factor);
+  return touched;
+}
+
+double norm_square(const std::vector<double>& gradient) {
+  double sum = 0.0;
+  for (const double g : gradient) sum += g * g;
+  return sum;
+}
+
+void scale_to(std::vector<double>& gradient, double norm, double limit) {
+  if (limit == 0.0 || norm <= limit) return;
+  for (double& g : gradient) g *= limit / norm;
+}
+
+/// One step of all references: rows clipped by the norm of their table, then all of them by `clip_norm`.
+void reference_step(std::vector<ReferenceEmbedding>& references, const std::vector<TableSpec>& specs, int64_t step,
+                    double factor, double clip_norm) {
+  std::vector<Touches> touched;
+  double total = 0.0;
+  for (size_t t = 0; t < specs.size(); ++t) {
+    touched.push_back(touches_of(references[t], specs[t], step));
+    for (auto& [key, touch] : touched[t]) {
+      scale_to(touch.gradient, std::sqrt(norm_square(touch.gradient)), specs[t].optimizer.clip_norm);
+      total += norm_square(touch.gradient);
+    }
+  }
+  for (size_t t = 0; t < specs.size(); ++t) {
+    for (auto& [key, touch] : touched[t]) scale_to(touch.gradient, std::sqrt(total), clip_norm);
+    references[t].step(touched[t], step, factor);
+  }
 }
 
 /// Trains the steps [first, last] and checks each against references that made all steps from 1.
-std::vector<ReferenceEmbedding> train(Communicator& comm, ShardedEmbedding& embedding, int64_t first, int64_t last) {
+std::vector<ReferenceEmbedding> train(Communicator& comm, ShardedEmbedding& embedding, int64_t first, int64_t last,
+                                      double clip_norm = 0.0) {
   std::vector<ReferenceEmbedding> references;
-  for (int64_t t = 0; t < embedding.tables(); ++t) references.emplace_back(embedding.spec(t), kSeed);
+  std::vector<TableSpec> specs;
+  for (int64_t t = 0; t < embedding.tables(); ++t) specs.push_back(embedding.spec(t));
+  for (const TableSpec& spec : specs) references.emplace_back(spec, kSeed);
   for (int64_t step = 1; step <= last; ++step) {
     const double factor = 1.0 / static_cast<double>(step);
     if (step >= first) {
@@ -174,9 +209,7 @@ std::vector<ReferenceEmbedding> train(Communicator& comm, ShardedEmbedding& embe
       }
       embedding.backward(routed, rows, step, factor);
     }
-    for (size_t t = 0; t < references.size(); ++t) {
-      reference_step(references[t], embedding.spec(static_cast<int64_t>(t)), step, factor);
-    }
+    reference_step(references, specs, step, factor, clip_norm);
   }
   return references;
 }
@@ -244,6 +277,42 @@ TEST_P(ShardedEmbeddingTest, ReplicasStayBitEqual) {
       }
       const auto first = broadcast_value(comm, static_cast<int64_t>(digest), "digest");
       EXPECT_EQ(static_cast<int64_t>(digest), first) << embedding.spec(t).name;
+    }
+  });
+}
+
+TEST_P(ShardedEmbeddingTest, ClipsRowsThenAllOfThem) {
+  for (const RowType type : {RowType::kFloat32, RowType::kFloat64}) {  // apart: one norm would carry fp32's error over
+    std::vector<TableSpec> specs = all_kinds();
+    std::erase_if(specs, [&](const TableSpec& spec) { return spec.row_type != type; });
+    for (size_t i = 0; i < specs.size(); ++i) specs[i].optimizer.clip_norm = i % 3 == 0 ? 0.0 : 1.5;
+    on_each_rank([&](Communicator& comm) {
+      constexpr double kClipNorm = 20.0;  // all rows together are about 50 long
+      ShardedEmbedding embedding(specs, kSeed, comm, {.clip_norm = kClipNorm});
+      auto references = train(comm, embedding, 1, 5, kClipNorm);
+      check_evaluation(embedding, references, 6);
+    });
+  }
+}
+
+TEST_P(ShardedEmbeddingTest, AGradientThatIsNotFiniteIsRefusedByEveryRank) {
+  on_each_rank([](Communicator& comm) {
+    ShardedEmbedding embedding({{.name = "item", .dim = 3}, {.name = "brand", .dim = 2}}, kSeed, comm,
+                               {.clip_norm = 1.0});
+    const std::vector<TableIds> ids{share_ids({5}, {0, 1}), share_ids({8}, {0, 1})};
+    const RoutedIds routed = embedding.route(ids, LookupMode::kTrain);
+    std::vector<TableRows> rows = embedding.forward(routed, 1);
+    rows[0].values.mutable_grad() = at::empty({1, 3}).fill_(1.0);
+    rows[1].values.mutable_grad() = at::empty({1, 2}).fill_(1.0);
+    if (comm.rank() == comm.size() - 1) rows[1].values.mutable_grad().mutable_data_ptr<float>()[1] = -INFINITY;
+    const bool owner = embedding.owner(1, 8) == comm.rank();
+    try {
+      embedding.backward(routed, rows, 7, 1.0);
+      ADD_FAILURE() << "taken by rank " << comm.rank();
+    } catch (const DataError& error) {
+      const std::string message = error.what(), expected = concat("at step 7", owner ? " on rank " : "; rank ");
+      EXPECT_NE(message.find(concat(expected, comm.rank())), std::string::npos) << message;
+      EXPECT_EQ(message.find("table \"brand\": the gradient of key 8 is -inf in column 1 ") == 0, owner) << message;
     }
   });
 }

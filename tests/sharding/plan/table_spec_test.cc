@@ -63,6 +63,7 @@ TEST(TableSpecValidation, NamesTableFieldValueAndRange) {
       {[](TableSpec& s) { s.optimizer.beta1 = 1; }, "optimizer.beta1 must be in [0, 1), got 1"},
       {[](TableSpec& s) { s.optimizer.beta2 = -1; }, "optimizer.beta2 must be in [0, 1), got -1"},
       {[](TableSpec& s) { s.optimizer.weight_decay = -1; }, "optimizer.weight_decay must be finite and >= 0, got -1"},
+      {[=](TableSpec& s) { s.optimizer.clip_norm = nan; }, "optimizer.clip_norm must be finite and >= 0, got nan"},
   };
   for (const Case& c : cases) {
     TableSpec spec{.name = "item"};
