@@ -5,6 +5,9 @@
 
 namespace rondo {
 
+/// Of an event whose behaviour is not said: it weighs 1.
+inline constexpr uint8_t kNoBehaviour = 255;
+
 /// One rank's share of a global batch of (user, target, history) examples. b examples here, h history events in all.
 /// The one way a model input is built: train, evaluate and recommend all make it with `make_inputs` (examples.h).
 struct Batch {

@@ -18,7 +18,7 @@ constexpr std::string_view kPartEnding = ".h5";
 constexpr size_t kDigitsInName = 16;
 constexpr int64_t kLongestManifest = 64 << 20;
 
-std::filesystem::path manifest_path(const std::filesystem::path& folder) { return folder / "index.json"; }
+std::filesystem::path manifest_path(const std::filesystem::path& folder) { return folder / kIndexManifestFile; }
 
 int64_t count_of(const Json& json, const char* field) {
   const auto value = json.at(field).get<int64_t>();

@@ -26,6 +26,8 @@ struct IndexManifest {
   std::vector<IndexPart> parts;  // in order of places
 };
 
+inline constexpr char kIndexManifestFile[] = "index.json";
+
 /// Files that are being written end so.
 inline constexpr std::string_view kPartialEnding = ".partial";
 

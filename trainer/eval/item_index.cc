@@ -48,6 +48,10 @@ TextColumn slice(const TextColumn& texts, Range range) {
   return part;
 }
 
+bool is_matrix(const at::Tensor& vectors, int64_t rows) {
+  return vectors.scalar_type() == at::kFloat && vectors.dim() == 2 && vectors.size(0) == rows;
+}
+
 /// Runs `work`, then throws on all ranks if it threw on one.
 template <typename Work>
 void together(Communicator& comm, std::string_view what, const Work& work) {
@@ -68,6 +72,8 @@ IndexPart write_part(FileSystem& files, const std::filesystem::path& folder, int
   writer.write<uint64_t>("keys", index.shard.keys);
   const at::Tensor& vectors = index.shard.vectors;
   writer.write<float>("vectors", {vectors.const_data_ptr<float>(), static_cast<size_t>(vectors.numel())},
+                      {vectors.size(0), vectors.size(1)});
+  writer.write<float>("histories", {index.histories.const_data_ptr<float>(), static_cast<size_t>(vectors.numel())},
                       {vectors.size(0), vectors.size(1)});
   write_texts("raw_keys", index.raw_keys, writer);
   write_texts("titles", index.titles, writer);
@@ -135,15 +141,19 @@ void read_part(const std::filesystem::path& path, const IndexPart& part, Range r
   }
   const Hdf5Reader file(path);
   const int64_t dim = index.shard.vectors.size(1);
-  if (file.shape("vectors") != std::vector<int64_t>{part.items, dim} ||
+  const std::vector<int64_t> shape{part.items, dim};
+  if (file.shape("vectors") != shape || file.shape("histories") != shape ||
       file.shape("keys") != std::vector<int64_t>{part.items}) {
     throw StorageError(concat(path.string(), ": expected ", part.items, " vectors of width ", dim));
   }
   const size_t before = index.shard.keys.size(), count = static_cast<size_t>(range.size());
   index.shard.keys.resize(before + count);
   file.read_rows<uint64_t>("keys", range.begin, range.size(), std::span(index.shard.keys).subspan(before));
-  auto* vectors = index.shard.vectors.mutable_data_ptr<float>() + static_cast<int64_t>(before) * dim;
-  file.read_rows<float>("vectors", range.begin, range.size(), {vectors, count * static_cast<size_t>(dim)});
+  const size_t first = before * static_cast<size_t>(dim), values = count * static_cast<size_t>(dim);
+  file.read_rows<float>("vectors", range.begin, range.size(),
+                        {index.shard.vectors.mutable_data_ptr<float>() + first, values});
+  file.read_rows<float>("histories", range.begin, range.size(),
+                        {index.histories.mutable_data_ptr<float>() + first, values});
   append(read_texts_of(file, "raw_keys", range, path), index.raw_keys);
   append(read_texts_of(file, "titles", range, path), index.titles);
 }
@@ -153,6 +163,7 @@ ItemIndex read_share(const std::filesystem::path& folder, const IndexManifest& m
   index.stamp = manifest.stamp;
   index.items = manifest.items;
   index.shard.vectors = at::empty({share.size(), manifest.dim}, at::kFloat);
+  index.histories = at::empty({share.size(), manifest.dim}, at::kFloat);
   index.shard.places.resize(static_cast<size_t>(share.size()));
   std::iota(index.shard.places.begin(), index.shard.places.end(), static_cast<int32_t>(share.begin));
   int64_t first = 0;  // place of the part's first item
@@ -183,12 +194,17 @@ ItemIndex build_item_index(Communicator& comm, const Catalog& catalog, IndexStam
   const int64_t largest = largest_of(comm, share.size(), "items to encode");
   for (int64_t first = 0; first == 0 || first < largest; first += chunk) {
     const int64_t begin = std::min(first, share.size()), count = std::min(chunk, share.size() - begin);
-    const at::Tensor vectors =
+    const ItemVectors vectors =
         encode(std::span(index.shard.places).subspan(static_cast<size_t>(begin), static_cast<size_t>(count)));
-    RONDO_CHECK(vectors.scalar_type() == at::kFloat && vectors.dim() == 2 && vectors.size(0) == count,
+    RONDO_CHECK(is_matrix(vectors.items, count) && is_matrix(vectors.histories, count) &&
+                    vectors.items.size(1) == vectors.histories.size(1),
                 "item vectors of ", count, " places");
-    if (first == 0) index.shard.vectors = at::empty({share.size(), vectors.size(1)}, at::kFloat);
-    index.shard.vectors.narrow(0, begin, count).copy_(vectors.detach());
+    if (first == 0) {
+      index.shard.vectors = at::empty({share.size(), vectors.items.size(1)}, at::kFloat);
+      index.histories = at::empty({share.size(), vectors.items.size(1)}, at::kFloat);
+    }
+    index.shard.vectors.narrow(0, begin, count).copy_(vectors.items.detach());
+    index.histories.narrow(0, begin, count).copy_(vectors.histories.detach());
   }
   return index;
 }

@@ -23,18 +23,25 @@ struct IndexStamp {
   std::string catalogue;  // Catalog::digest
 };
 
-/// The vectors of all items of one evaluation, sharded: rank r holds the places [items r / world, items (r + 1) /
-/// world). With its keys and titles it answers without the dataset.
-struct ItemIndex {
-  IndexStamp stamp;
-  int64_t items = 0;    // over all ranks
-  ItemShard shard;      // this rank's
-  TextColumn raw_keys;  // [shard.size()], as in the source
-  TextColumn titles;    // [shard.size()]
+/// What a model makes of some items.
+struct ItemVectors {
+  at::Tensor items;      // float32 [n, dim]: what a user vector is compared with
+  at::Tensor histories;  // float32 [n, dim]: what the item adds to a user vector whose history has it, at weight 1
 };
 
-/// Item vectors of places, ascending: float32 [n, dim], also [0, dim] for none. May be collective.
-using EncodeItems = std::function<at::Tensor(std::span<const int32_t> places)>;
+/// The vectors of all items of one evaluation, sharded: rank r holds the places [items r / world, items (r + 1) /
+/// world). It answers without the model and without the dataset.
+struct ItemIndex {
+  IndexStamp stamp;
+  int64_t items = 0;     // over all ranks
+  ItemShard shard;       // this rank's
+  at::Tensor histories;  // float32 [shard.size(), dim], as ItemVectors::histories
+  TextColumn raw_keys;   // [shard.size()], as in the source
+  TextColumn titles;     // [shard.size()]
+};
+
+/// Vectors of places, ascending; also [0, dim] for none. May be collective.
+using EncodeItems = std::function<ItemVectors(std::span<const int32_t> places)>;
 
 /// Encodes the catalogue in chunks of at most `chunk` items. Every rank calls `encode` equally often, at the end
 /// perhaps with no places. Collective.
@@ -42,8 +49,8 @@ ItemIndex build_item_index(Communicator& comm, const Catalog& catalog, IndexStam
                            int64_t chunk = 4096);
 
 /// Writes the index to `folder` (DESIGN 6), where it takes the place of an earlier one at once: one HDF5 file a rank
-/// (keys, vectors, raw keys, titles), named by its digest, then index.json, which names them. A crash leaves the
-/// earlier index, and perhaps files that the next write removes. Collective; throws on all ranks if one fails.
+/// (keys, vectors, histories, raw keys, titles), named by its digest, then index.json, which names them. A crash leaves
+/// the earlier index, and perhaps files that the next write removes. Collective; throws on all ranks if one fails.
 void write_item_index(Communicator& comm, FileSystem& files, const std::filesystem::path& folder,
                       const ItemIndex& index);
 

@@ -7,6 +7,7 @@
 #include "sharding/comm/communicator.h"
 #include "trainer/data/event_log.h"
 #include "trainer/data/examples.h"
+#include "trainer/eval/item_index.h"
 #include "trainer/eval/ranker.h"
 #include "trainer/eval/top_k.h"
 #include "trainer/loop/recommender.h"
@@ -26,8 +27,11 @@ class ModelRanker final : public Ranker {
   std::string prepare(std::span<const EvaluationCase> cases) override;
   RankedLists rank(std::span<const EvaluationCase> cases, int64_t k) override;
 
+  /// The vectors of the whole catalogue, as `prepare` left them; the stamp is the caller's to set.
+  ItemIndex& index() { return index_; }
+
  private:
-  at::Tensor vectors_of(const Batch& batch, bool items);
+  ItemVectors item_vectors(std::span<const int32_t> places);
   at::Tensor user_vectors(std::span<const EvaluationCase> cases);
 
   Recommender& recommender_;
@@ -36,7 +40,8 @@ class ModelRanker final : public Ranker {
   Communicator& comm_;
   int64_t step_;
   std::span<const int32_t> candidates_;
-  ItemShard shard_;
+  ItemIndex index_;
+  ItemShard candidate_shard_;  // of the index, where only some may be recommended
   std::unique_ptr<ShardedTopK> search_;
 };
 

@@ -11,6 +11,7 @@
 #include "sharding/base/random.h"
 #include "sharding/embedding/pooling.h"
 #include "trainer/model/history_weights.h"
+#include "trainer/model/interaction.h"
 #include "trainer/text/packed_texts.h"
 
 namespace rondo {
@@ -238,8 +239,7 @@ std::vector<uint64_t> RecommenderModel::positive_keys(const Batch& batch) const 
 }
 
 at::Tensor RecommenderModel::normalized(const at::Tensor& vectors) const {
-  if (options_.interaction.kind != InteractionKind::kCosine) return vectors;
-  return vectors / vectors.norm(2, {1}, /*keepdim=*/true).clamp_min(1e-12);
+  return rondo::normalized(vectors, options_.interaction.kind);
 }
 
 void RecommenderModel::refresh_text_vectors(ShardedEmbedding& embedding, const StepContext& context) const {

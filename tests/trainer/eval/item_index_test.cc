@@ -55,7 +55,7 @@ EncodeItems encoder(float version = 0.0F, int* calls = nullptr) {
     for (const int32_t place : places) {
       for (int64_t column = 0; column < kDim; ++column) *out++ = value_of(place, column, version);
     }
-    return vectors;
+    return ItemVectors{vectors, vectors.neg()};
   };
 }
 
@@ -64,7 +64,9 @@ void expect_rows(const ItemIndex& index, const Catalog& catalog, float version) 
   EXPECT_EQ(index.items, catalog.items());
   EXPECT_EQ(index.shard.vectors.size(0), index.shard.size());
   EXPECT_EQ(index.shard.vectors.size(1), kDim);
+  EXPECT_EQ(index.histories.sizes(), index.shard.vectors.sizes());
   const auto* values = index.shard.vectors.const_data_ptr<float>();
+  const auto* histories = index.histories.const_data_ptr<float>();
   for (int64_t row = 0; row < index.shard.size(); ++row) {
     const int32_t place = index.shard.places[static_cast<size_t>(row)];
     EXPECT_EQ(index.shard.keys[static_cast<size_t>(row)], catalog.keys[static_cast<size_t>(place)]);
@@ -72,6 +74,7 @@ void expect_rows(const ItemIndex& index, const Catalog& catalog, float version) 
     EXPECT_EQ(index.titles.at(row), catalog.titles.at(place));
     for (int64_t column = 0; column < kDim; ++column) {
       EXPECT_EQ(values[row * kDim + column], value_of(place, column, version)) << place;
+      EXPECT_EQ(histories[row * kDim + column], -value_of(place, column, version)) << place;
     }
   }
 }
