@@ -2,6 +2,7 @@
 
 #include "launch/command_line.h"
 #include "launch/commands.h"
+#include "launch/run_index.h"
 #include "launch/run_setup.h"
 #include "sharding/base/check.h"
 #include "trainer/telemetry/progress_bar.h"
@@ -41,8 +42,12 @@ int run_evaluate(int argc, char** argv) {
         require_same_job(process.comm, job);
         const RecommenderData data = open_data(job.data, process.comm, progress);
         Recommender recommender(model_for(job, data), data, job.seed, process.comm);
-        const int64_t step = load_weights(run, (*values)["checkpoint"].as<std::string>(), recommender, process.comm);
-        const EvaluationReport report = evaluate_model(job, data, recommender, process.comm, held_out, step);
+        const auto checkpoint = (*values)["checkpoint"].as<std::string>();
+        const LoadedWeights weights = load_weights(run, checkpoint, recommender, process.comm);
+        EvaluationRequest request{held_out, weights.step};
+        // Of the newest checkpoint: what `recommend` reads.
+        if (checkpoint.empty()) request.on_index = index_keeper(process.comm, run, weights.checkpoint, job, data);
+        const EvaluationReport report = evaluate_model(job, data, recommender, process.comm, request);
         if (process.comm.rank() != 0) return;
         const bool json = (*values)["json"].as<bool>();
         std::puts((json ? to_json(report) : to_table(report)).c_str());

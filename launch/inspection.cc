@@ -10,6 +10,7 @@
 #include "sharding/base/number_text.h"
 #include "trainer/checkpoint/checkpoint_folder.h"
 #include "trainer/data/dataset_files.h"
+#include "trainer/eval/index_manifest.h"
 #include "trainer/telemetry/run_folder.h"
 
 namespace rondo {
@@ -79,7 +80,7 @@ Json inspect_folder(const std::filesystem::path& folder, InspectionDepth depth) 
   const auto has = [&](const char* name) { return std::filesystem::exists(folder / name); };
   if (has(kDatasetRecordFile)) return inspect_dataset(folder, depth);
   if (has(kManifestName) || step_of(folder.filename().string())) return inspect_checkpoint(folder, depth);
-  if (has("index.json")) return inspect_index(folder, depth);
+  if (has(kIndexManifestFile)) return inspect_index(folder, depth);
   if (std::filesystem::exists(RunFolder(folder).job()) || has_checkpoints(folder)) return inspect_run(folder, depth);
   throw DataError(
       concat(folder.string(), ": expected a dataset (", kDatasetRecordFile, "), a checkpoint (", kManifestName,

@@ -1,4 +1,3 @@
-#include <fmt/chrono.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -10,10 +9,11 @@
 #include "launch/command_line.h"
 #include "launch/commands.h"
 #include "launch/run_setup.h"
+#include "launch/serving.h"
 #include "sharding/base/check.h"
-#include "trainer/data/key_dictionary.h"
+#include "trainer/eval/index_lookup.h"
 #include "trainer/eval/popularity.h"
-#include "trainer/loop/model_ranker.h"
+#include "trainer/loop/index_ranker.h"
 #include "trainer/telemetry/progress_bar.h"
 
 namespace rondo {
@@ -31,30 +31,37 @@ struct Question {
   int64_t at = 0;  // microseconds UTC: what time decay counts to
 };
 
-/// Place of an item by its raw key. A scan: a person asks for a few.
-int32_t place_of(const Catalog& catalog, std::string_view raw) {
-  for (int64_t place = 0; place < catalog.items(); ++place) {
-    if (catalog.raw_keys.at(place) == raw) return static_cast<int32_t>(place);
+/// A user who did what the question says, a second before it, and nothing else.
+EventLog visitor(const std::vector<int32_t>& items, int64_t at) {
+  EventLog log;
+  log.user_offsets = {0, static_cast<int64_t>(items.size())};
+  log.user_keys = {0};
+  append_text("(--history)", log.raw_users);
+  for (size_t i = 0; i < items.size(); ++i) {
+    log.item.push_back(items[i]);
+    log.time.push_back(at - 1'000'000 + static_cast<int64_t>(i));
+    log.behaviour.push_back(kNoBehaviour);
+    log.value.push_back(1.0F);
+    log.basket.push_back(at);
   }
-  throw DataError(concat("--history: the catalogue has no item \"", raw, "\""));
+  return log;
 }
 
-/// Adds a user to the log whose events are the given items, just before `at`.
-int64_t add_visitor(RecommenderData& data, const Question& question) {
-  EventLog& log = data.events;
-  std::istringstream items(question.history);
-  int64_t place_in_order = 0;
-  for (std::string raw; std::getline(items, raw, ',');) {
-    log.item.push_back(place_of(data.catalog, raw));
-    log.time.push_back(question.at - 1'000'000 + place_in_order++);
-    log.behaviour.push_back(0);
-    log.value.push_back(1.0F);
-    log.basket.push_back(question.at);
+std::vector<std::string> split_keys(const std::string& keys) {
+  std::vector<std::string> out;
+  std::istringstream stream(keys);
+  for (std::string key; std::getline(stream, key, ',');) out.push_back(key);
+  return out;
+}
+
+/// The items of --history. Throws DataError naming one that the index lacks.
+std::vector<int32_t> asked_items(Communicator& comm, const ItemIndex& index, const std::string& keys) {
+  const auto raw = split_keys(keys);
+  const auto places = find_items(comm, index, raw);
+  for (size_t i = 0; i < raw.size(); ++i) {
+    if (places[i] < 0) throw DataError(concat("--history: the catalogue has no item \"", raw[i], "\""));
   }
-  log.user_keys.push_back(0);
-  append_text("(--history)", log.raw_users);
-  log.user_offsets.push_back(log.events());
-  return log.users() - 1;
+  return places;
 }
 
 EvaluationCase case_of(const EventLog& log, int64_t user, int64_t at) {
@@ -72,43 +79,94 @@ EvaluationCase case_of(const EventLog& log, int64_t user, int64_t at) {
   return out;
 }
 
-nlohmann::json item_json(const Catalog& catalog, int32_t place) {
-  return {{"item", catalog.raw_keys.at(place)}, {"title", catalog.titles.at(place)}};
+/// One answer, the same on every rank.
+struct Answer {
+  std::string user;
+  std::string why_popular;       // empty: the model found the items
+  std::vector<int64_t> history;  // events of `log`, the latest
+  RankedLists items;             // one list
+};
+
+/// Who asks, with the log that holds the history.
+struct Asker {
+  const EventLog& log;
+  int64_t user = -1;  // -1: unknown
+};
+
+Answer answer(const Serving& serving, const Asker& asker, const JobOptions& job, const Question& question,
+              Communicator& comm) {
+  const bool known = asker.user >= 0;
+  const EvaluationCase one = known ? case_of(asker.log, asker.user, question.at) : EvaluationCase{};
+  Answer out{known ? std::string(asker.log.raw_users.at(asker.user)) : question.user, "", {}, {}};
+  const size_t shown = std::min(kShownHistory, one.history.size());
+  out.history.assign(one.history.end() - static_cast<std::ptrdiff_t>(shown), one.history.end());
+  IndexRanker model(comm, serving.index, asker.log, serving.model, job.examples);
+  if (!known) {
+    out.why_popular = "the user is unknown";
+  } else if (one.history.empty()) {
+    out.why_popular = "the user has no history before this time";
+  } else if (model.user_vectors({&one, 1}).norm().item<double>() == 0.0) {
+    out.why_popular = "the model knows nothing of what is in the history";
+  } else {
+    out.items = model.rank({&one, 1}, question.top);
+    return out;
+  }
+  if (!serving.data) {
+    throw DataError(
+        concat(out.why_popular, ", and what is popular is known where the dataset is: --set data.dataset=DIR"),
+        ExitCode::kMissingInput);
+  }
+  const RecommenderData& data = *serving.data;
+  const EvaluationData what{data.catalog, data.events, data.split, data.split_options, HeldOut::kTest};
+  out.items = Popularity(what, FloorCounts::kTrain).rank({&one, 1}, question.top);
+  return out;
 }
 
-/// The answer: from what, which items, and which way they were found.
-nlohmann::json answer(RecommenderData& data, Recommender& recommender, const JobOptions& job, const Question& question,
-                      Communicator& comm, int64_t step) {
-  int64_t user = question.history.empty() ? data.events.find_user(question.user) : add_visitor(data, question);
-  const bool known = user >= 0;
-  const EvaluationCase one = known ? case_of(data.events, user, question.at) : EvaluationCase{};
-  const bool by_model = !one.history.empty();
-  const EvaluationData what{data.catalog, data.events, data.split, data.split_options, HeldOut::kTest};
-  ModelRanker model(recommender, data, job.examples, comm, step);
-  Popularity popular(what, FloorCounts::kTrain);
-  Ranker& ranker = by_model ? static_cast<Ranker&>(model) : popular;
-  ranker.prepare({&one, 1});
-  const RankedLists lists = ranker.rank({&one, 1}, question.top);
+nlohmann::json item_json(const ItemTexts& item) { return {{"item", item.raw_key}, {"title", item.title}}; }
 
-  nlohmann::json out{{"user", known ? std::string(data.events.raw_users.at(user)) : question.user},
-                     {"by", by_model ? "model" : "popularity"},
-                     {"why", by_model ? ""
-                             : known  ? "the user has no history before this time"
-                                      : "the user is unknown"},
+nlohmann::json to_json(const Answer& answer, const Serving& serving, const EventLog& log, Communicator& comm) {
+  nlohmann::json out{{"user", answer.user},
+                     {"by", answer.why_popular.empty() ? "model" : "popularity"},
+                     {"why", answer.why_popular},
+                     {"checkpoint", serving.checkpoint.filename().string()},
+                     {"index", serving.stored ? "stored" : "computed"},
                      {"history", nlohmann::json::array()},
                      {"items", nlohmann::json::array()}};
-  const size_t shown = std::min(kShownHistory, one.history.size());
-  for (const int64_t event : std::span(one.history).last(shown)) {
-    auto entry = item_json(data.catalog, data.events.item[static_cast<size_t>(event)]);
-    entry["behaviour"] = data.events.behaviour_names[data.events.behaviour[static_cast<size_t>(event)]];
+  std::vector<int32_t> places;
+  for (const int64_t event : answer.history) places.push_back(log.item[static_cast<size_t>(event)]);
+  const auto found = answer.items.list(0);
+  places.insert(places.end(), found.begin(), found.end());
+  const auto texts = item_texts(comm, serving.index, places);
+  for (size_t i = 0; i < answer.history.size(); ++i) {
+    auto entry = item_json(texts[i]);
+    const uint8_t behaviour = log.behaviour[static_cast<size_t>(answer.history[i])];
+    entry["behaviour"] = behaviour < log.behaviour_names.size() ? log.behaviour_names[behaviour] : "";
     out["history"].push_back(std::move(entry));
   }
-  for (size_t i = 0; i < lists.list(0).size(); ++i) {
-    auto entry = item_json(data.catalog, lists.list(0)[i]);
-    entry["score"] = lists.list_scores(0)[i];
+  for (size_t i = 0; i < found.size(); ++i) {
+    auto entry = item_json(texts[answer.history.size() + i]);
+    entry["score"] = answer.items.list_scores(0)[i];
     out["items"].push_back(std::move(entry));
   }
   return out;
+}
+
+/// Opens what the question needs and answers it. Collective.
+nlohmann::json recommend(const RunFolder& run, const std::string& checkpoint, const JobOptions& job,
+                         const Question& question, Communicator& comm) {
+  ProgressBar progress;
+  const Serving serving = open_serving(run, checkpoint, job, comm, progress);
+  if (question.history.empty() && !serving.data) {
+    throw DataError(concat("no dataset in \"", job.data.dataset.string(), "\", where the histories of users are: ",
+                           "--set data.dataset=DIR says where it is, --history KEY,KEY asks without it"),
+                    ExitCode::kMissingInput);
+  }
+  const EventLog asked =
+      question.history.empty() ? EventLog{} : visitor(asked_items(comm, serving.index, question.history), question.at);
+  const Asker asker = question.history.empty()
+                          ? Asker{serving.data->events, serving.data->events.find_user(question.user)}
+                          : Asker{asked, 0};
+  return to_json(answer(serving, asker, job, question, comm), serving, asker.log, comm);
 }
 
 void print_for_people(const nlohmann::json& out) {
@@ -166,11 +224,8 @@ int run_recommend(int argc, char** argv) {
   run_as_rank(
       rank_options(job),
       [&](RankProcess& process) {
-        ProgressBar progress;
-        RecommenderData data = open_data(job.data, process.comm, progress);
-        Recommender recommender(model_for(job, data), data, job.seed, process.comm);
-        const int64_t step = load_weights(run, (*values)["checkpoint"].as<std::string>(), recommender, process.comm);
-        const auto out = answer(data, recommender, job, question, process.comm, step);
+        process.beat(Phase::kEvaluation, 0);
+        const auto out = recommend(run, (*values)["checkpoint"].as<std::string>(), job, question, process.comm);
         if (process.comm.rank() != 0) return;
         if ((*values)["json"].as<bool>()) {
           std::puts(out.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).c_str());

@@ -65,8 +65,8 @@ void require_same_job(Communicator& comm, const JobOptions& job) {
   agree(comm, failure, "comparing the jobs of the ranks");
 }
 
-int64_t load_weights(const RunFolder& run, const std::string& checkpoint, Recommender& recommender,
-                     Communicator& comm) {
+LoadedWeights load_weights(const RunFolder& run, const std::string& checkpoint, Recommender& recommender,
+                           Communicator& comm) {
   auto reader = checkpoint.empty() ? CheckpointReader::open_latest(run.checkpoints(), comm)
                                    : CheckpointReader::open(run.checkpoints() / checkpoint, comm);
   if (!reader) {
@@ -74,20 +74,21 @@ int64_t load_weights(const RunFolder& run, const std::string& checkpoint, Recomm
   }
   CheckpointContent content = checkpoint_content(recommender, nullptr);
   reader->load(content, LoadScope::kWeights);
-  return content.step;
+  return {content.step, reader->folder()};
 }
 
 EvaluationReport evaluate_model(const JobOptions& job, const RecommenderData& data, Recommender& recommender,
-                                Communicator& comm, HeldOut held_out, int64_t step) {
-  const EvaluationData what{data.catalog, data.events, data.split, data.split_options, held_out};
-  ModelRanker model(recommender, data, job.examples, comm, step, what.candidates());
+                                Communicator& comm, const EvaluationRequest& request) {
+  const EvaluationData what{data.catalog, data.events, data.split, data.split_options, request.held_out};
+  ModelRanker model(recommender, data, job.examples, comm, request.step, what.candidates());
   const auto floors = make_floors(comm, what, job.evaluation);
   std::vector<Ranker*> rankers{&model};
   for (const auto& floor : floors) rankers.push_back(floor.get());
   comm.set_phase(Phase::kEvaluation);
   EvaluationReport report = evaluate(comm, rankers, what, job.evaluation);
+  if (request.on_index) request.on_index(model.index());
   comm.set_phase(Phase::kStep);
-  report.step = step;
+  report.step = request.step;
   return report;
 }
 

@@ -7,6 +7,7 @@
 #include "launch/rank_process.h"
 #include "sharding/base/progress.h"
 #include "trainer/eval/evaluation.h"
+#include "trainer/eval/item_index.h"
 #include "trainer/loop/recommender.h"
 #include "trainer/loop/recommender_data.h"
 #include "trainer/telemetry/run_folder.h"
@@ -26,12 +27,28 @@ JobOptions job_of_run(const RunFolder& run, const std::vector<std::string>& file
 /// its code on the others. Collective.
 void require_same_job(Communicator& comm, const JobOptions& job);
 
-/// Loads the weights of a checkpoint of the run (empty: the newest) and returns its step. Collective.
-int64_t load_weights(const RunFolder& run, const std::string& checkpoint, Recommender& recommender, Communicator& comm);
+/// Which checkpoint a model was filled from.
+struct LoadedWeights {
+  int64_t step = 0;
+  std::filesystem::path checkpoint;
+};
+
+/// Loads the weights of a checkpoint of the run (empty: the newest that is in order). Collective.
+LoadedWeights load_weights(const RunFolder& run, const std::string& checkpoint, Recommender& recommender,
+                           Communicator& comm);
+
+/// Which evaluation of a model.
+struct EvaluationRequest {
+  HeldOut held_out = HeldOut::kTest;
+  int64_t step = 0;  // of the weights
+
+  /// Is given the vectors of all items, without their stamp; on every rank.
+  std::function<void(ItemIndex& index)> on_index = {};
+};
 
 /// Evaluates the model beside the floors; the report is the same on every rank. Collective.
 EvaluationReport evaluate_model(const JobOptions& job, const RecommenderData& data, Recommender& recommender,
-                                Communicator& comm, HeldOut held_out, int64_t step);
+                                Communicator& comm, const EvaluationRequest& request);
 
 RankOptions rank_options(const JobOptions& job);
 

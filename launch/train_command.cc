@@ -4,6 +4,7 @@
 
 #include "launch/command_line.h"
 #include "launch/commands.h"
+#include "launch/run_index.h"
 #include "launch/run_setup.h"
 #include "launch/stop_signal.h"
 #include "launch/train_monitor.h"
@@ -58,13 +59,16 @@ class Training {
     hooks.beat = process_.beat;
     hooks.on_step = [&](const StepReport& report) { monitor_->on_step(report); };
     hooks.evaluate = [&](int64_t step) {
-      monitor_->on_evaluation(evaluate_model(job_, data, recommender, comm_, HeldOut::kValid, step));
+      monitor_->on_evaluation(evaluate_model(job_, data, recommender, comm_, {HeldOut::kValid, step}));
     };
     const TrainOutcome outcome = loop.run(hooks);
     monitor_->end(outcome);
     if (!outcome.stopped && !data.split.test.empty()) {
       process_.beat(Phase::kEvaluation, outcome.step);
-      monitor_->on_evaluation(evaluate_model(job_, data, recommender, comm_, HeldOut::kTest, outcome.step));
+      const auto checkpoint = run_.checkpoints() / checkpoint_name(outcome.step);
+      monitor_->on_evaluation(
+          evaluate_model(job_, data, recommender, comm_,
+                         {HeldOut::kTest, outcome.step, index_keeper(comm_, run_, checkpoint, job_, data)}));
     }
     return outcome;
   }

@@ -75,12 +75,12 @@ class CommandFixture : public ::testing::Test {
     return text;
   }
 
-  /// Six events a user, over items of which each user skips some.
+  /// Six events a user, each of another item.
   static std::string events_of(int first_user, int users) {
     std::string text = "user,item,time\n";
     for (int user = first_user; user < first_user + users; ++user) {
       for (int i = 0; i < 6; ++i) {
-        text += "u" + std::to_string(user) + ",i" + std::to_string((user * 5 + i * i) % kItems) + "," +
+        text += "u" + std::to_string(user) + ",i" + std::to_string((user * 5 + i * 7) % kItems) + "," +
                 std::to_string(1000 * user + 10 * i) + "\n";
       }
     }
