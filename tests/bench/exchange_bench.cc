@@ -11,6 +11,7 @@
 
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
+#include <time.h>
 #include <torch/csrc/autograd/autograd.h>
 
 #include <algorithm>
@@ -23,6 +24,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "sharding/base/check.h"
@@ -123,6 +125,13 @@ void square_gradient(const float* values, int64_t size, double count, float* gra
   for (int64_t i = 0; i < size; ++i) gradient[i] = scale * values[i];
 }
 
+/// CPU time of `clock` so far: what a step costs on a machine that others use as well.
+double cpu_ms(clockid_t clock) {
+  timespec now{};
+  clock_gettime(clock, &now);
+  return static_cast<double>(now.tv_sec) * 1e3 + static_cast<double>(now.tv_nsec) * 1e-6;
+}
+
 double median(std::vector<double> values) {
   const auto middle = values.begin() + static_cast<int64_t>(values.size() / 2);
   std::nth_element(values.begin(), middle, values.end());
@@ -132,6 +141,13 @@ double median(std::vector<double> values) {
 /// The parts of a step, in order.
 enum Phase : size_t { kRoute, kRows, kPool, kPoolBackward, kUpdate, kPhases };
 constexpr std::array<const char*, kPhases> kPhaseNames{"route", "rows", "pool", "pool_backward", "update"};
+using PhaseTimes = std::array<std::vector<double>, kPhases>;
+
+nlohmann::json by_name(const PhaseTimes& times) {
+  nlohmann::json medians;
+  for (size_t p = 0; p < kPhases; ++p) medians[kPhaseNames[p]] = median(times[p]);
+  return medians;
+}
 
 /// The sharded tables of one rank and its shares of the batches.
 class ShardedRun {
@@ -147,6 +163,7 @@ class ShardedRun {
     const Share& share = shares_[static_cast<size_t>(batch) % shares_.size()];
     ++steps_;
     watch_.restart();
+    cpu_before_ = cpu_ms(CLOCK_THREAD_CPUTIME_ID);
     const RoutedIds routed = embedding_.route(share.ids, LookupMode::kTrain);
     lap(kRoute);
     const std::vector<TableRows> rows = embedding_.forward(routed, steps_);
@@ -169,8 +186,11 @@ class ShardedRun {
   }
 
   ShardedEmbedding::Traffic traffic() const { return embedding_.traffic(); }
-  void forget_times() { phase_ms_ = {}; }
-  double phase_ms(size_t phase) const { return median(phase_ms_[phase]); }
+  void forget_times() { phase_ms_ = phase_cpu_ms_ = {}; }
+
+  /// Medians, and of the CPU time of this thread.
+  nlohmann::json phases_ms() const { return by_name(phase_ms_); }
+  nlohmann::json phases_cpu_ms() const { return by_name(phase_cpu_ms_); }
 
  private:
   ShardedEmbedding make() const {
@@ -179,7 +199,11 @@ class ShardedRun {
     return ShardedEmbedding(std::move(specs), kTableSeed, comm_);
   }
 
-  void lap(Phase phase) { phase_ms_[phase].push_back(watch_.restart() * 1e3); }
+  void lap(Phase phase) {
+    const double now = cpu_ms(CLOCK_THREAD_CPUTIME_ID);
+    phase_ms_[phase].push_back(watch_.restart() * 1e3);
+    phase_cpu_ms_[phase].push_back(now - std::exchange(cpu_before_, now));
+  }
 
   const Options& options_;
   Communicator& comm_;
@@ -188,7 +212,8 @@ class ShardedRun {
   double values_ = 0.0;  // of all pooled rows of a global batch
   int64_t steps_ = 0;
   Stopwatch watch_;
-  std::array<std::vector<double>, kPhases> phase_ms_;
+  double cpu_before_ = 0.0;
+  PhaseTimes phase_ms_, phase_cpu_ms_;
 };
 
 /// The plain loop on whole batches, and the values it starts from.
@@ -270,13 +295,20 @@ bool verify(const Options& options, Communicator& comm, ShardedRun& sharded) {
   return over_ranks <= kTolerance;
 }
 
-double plain_examples_per_s(const Options& options, int64_t world) {
+struct PlainSpeed {
+  double examples_per_s, cpu_ms_per_step;
+};
+
+PlainSpeed time_plain_loop(const Options& options, int64_t world) {
   set_threads(static_cast<int>(world) * options.threads);
   PlainRun plain(options, world, options.distinct_batches);
   for (int64_t i = 0; i < options.warmup; ++i) plain.step(i);
   const Stopwatch watch;
+  const double cpu_before = cpu_ms(CLOCK_PROCESS_CPUTIME_ID);
   for (int64_t i = 0; i < options.steps; ++i) plain.step(i);
-  return static_cast<double>(world * options.ids.batch * options.steps) / watch.seconds();
+  const auto steps = static_cast<double>(options.steps);
+  return {static_cast<double>(world * options.ids.batch) * steps / watch.seconds(),
+          (cpu_ms(CLOCK_PROCESS_CPUTIME_ID) - cpu_before) / steps};
 }
 
 /// Of all ranks, per step, by kind.
@@ -295,6 +327,7 @@ nlohmann::json timed_steps(const Options& options, Communicator& comm, ShardedRu
   std::vector<double> step_ms;
   comm.barrier({Channel::kControl, "start"});
   const Stopwatch wall;
+  const double cpu_before = cpu_ms(CLOCK_PROCESS_CPUTIME_ID);
   for (int64_t i = 0; i < options.steps; ++i) {
     const Stopwatch watch;
     sharded.step(i);
@@ -302,14 +335,15 @@ nlohmann::json timed_steps(const Options& options, Communicator& comm, ShardedRu
   }
   const int64_t slowest_ns = largest_of(comm, std::llround(wall.seconds() * 1e9), "wall time");
   const nlohmann::json bytes = wire_bytes(comm, before, sharded.traffic(), options.steps);
-  nlohmann::json phases;
-  for (size_t p = 0; p < kPhases; ++p) phases[kPhaseNames[p]] = sharded.phase_ms(p);
+  const double cpu = (cpu_ms(CLOCK_PROCESS_CPUTIME_ID) - cpu_before) / static_cast<double>(options.steps);
   const auto examples = static_cast<double>(comm.size() * options.ids.batch * options.steps);
   return {{"examples_per_s_total", examples / (static_cast<double>(slowest_ns) * 1e-9)},
           {"step_ms_p50", median(step_ms)},
           {"wire_bytes_per_step", bytes["total"]},
           {"wire_bytes", bytes},
-          {"phases_ms", phases}};
+          {"cpu_ms_per_step", cpu},
+          {"phases_ms", sharded.phases_ms()},
+          {"phases_cpu_ms", sharded.phases_cpu_ms()}};
 }
 
 /// What one rank does; false when verification fails.
@@ -322,9 +356,10 @@ bool run_rank(const Options& options, Communicator& comm, const char* backend) {
     result = timed_steps(options, comm, sharded);
   }
   if (comm.rank() == 0) {
-    result["plain_loop_examples_per_s"] = plain_examples_per_s(options, comm.size());
-    result["of_plain_loop"] =
-        result["examples_per_s_total"].get<double>() / result["plain_loop_examples_per_s"].get<double>();
+    const PlainSpeed plain = time_plain_loop(options, comm.size());
+    result["plain_loop_examples_per_s"] = plain.examples_per_s;
+    result["plain_loop_cpu_ms_per_step"] = plain.cpu_ms_per_step;
+    result["of_plain_loop"] = result["examples_per_s_total"].get<double>() / plain.examples_per_s;
     result["bench"] = "exchange";
     result["world"] = comm.size();
     result["threads"] = options.threads;
