@@ -17,12 +17,9 @@ constexpr size_t kFewestCells = 64;
 
 void DistinctIds::prepare(size_t keys) {
   RONDO_CHECK_LT(keys, size_t{1} << 31, "ids of one table in one share of a batch");
-  const size_t cells = std::max(kFewestCells, std::bit_ceil(keys * 2));
-  if (cells > cells_.size()) cells_.assign(cells, Cell{0, 0, 0});
-  if (++generation_ == 0) {
-    std::fill(cells_.begin(), cells_.end(), Cell{0, 0, 0});
-    generation_ = 1;
-  }
+  const size_t cells = std::max(kFewestCells, std::bit_ceil(keys + keys / 2));  // at most two in three are used
+  if (cells > cells_.size()) cells_.resize(cells);
+  std::fill_n(cells_.begin(), cells, 0);
   mask_ = cells - 1;
   distinct_.clear();
 }
@@ -31,16 +28,22 @@ std::span<const uint64_t> DistinctIds::run(std::span<const uint64_t> keys, std::
   RONDO_CHECK_EQ(keys.size(), positions.size());
   prepare(keys.size());
   const size_t n = keys.size();
+  uint64_t starts[kAhead];  // of the probes of the next keys
+  const auto look_ahead = [&](size_t i) {
+    const uint64_t start = (mix64(keys[i]) >> 32) & mask_;
+    __builtin_prefetch(&cells_[start], 1);
+    starts[i % kAhead] = start;
+  };
+  for (size_t i = 0; i < std::min(n, kAhead); ++i) look_ahead(i);
   for (size_t i = 0; i < n; ++i) {
-    __builtin_prefetch(&cells_[(mix64(keys[std::min(i + kAhead, n - 1)]) >> 32) & mask_], 1);
-    uint64_t at = (mix64(keys[i]) >> 32) & mask_;
-    while (cells_[at].generation == generation_ && cells_[at].key != keys[i]) at = (at + 1) & mask_;
-    Cell& cell = cells_[at];
-    if (cell.generation != generation_) {
-      cell = {keys[i], generation_, static_cast<uint32_t>(distinct_.size())};
+    uint64_t at = starts[i % kAhead];
+    if (i + kAhead < n) look_ahead(i + kAhead);
+    while (cells_[at] != 0 && distinct_[cells_[at] - 1] != keys[i]) at = (at + 1) & mask_;
+    if (cells_[at] == 0) {
       distinct_.push_back(keys[i]);
+      cells_[at] = static_cast<uint32_t>(distinct_.size());
     }
-    positions[i] = cell.place;
+    positions[i] = cells_[at] - 1;
   }
   return distinct_;
 }

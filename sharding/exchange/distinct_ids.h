@@ -8,8 +8,8 @@
 
 namespace rondo {
 
-/// Tells the distinct keys of a list, by one pass over a flat table that is never cleared. Keeps its memory. One
-/// thread.
+/// Tells the distinct keys of a list, by one pass over a flat table of places that stays in the cache. Keeps its
+/// memory. One thread.
 class DistinctIds {
  public:
   /// The distinct keys in the order of their first occurrence, valid until the next call;
@@ -17,17 +17,10 @@ class DistinctIds {
   std::span<const uint64_t> run(std::span<const uint64_t> keys, std::span<int64_t> positions);
 
  private:
-  struct Cell {
-    uint64_t key;
-    uint32_t generation;  // of the call that wrote the cell; 0: never
-    uint32_t place;
-  };
-
   void prepare(size_t keys);
 
-  std::vector<Cell> cells_;
-  uint64_t mask_ = 0;  // of the part of the table that this call uses
-  uint32_t generation_ = 0;
+  std::vector<uint32_t> cells_;  // 1 + place among the distinct keys; 0: none
+  uint64_t mask_ = 0;            // of the part of the table that this call uses
   std::vector<uint64_t> distinct_;
 };
 
