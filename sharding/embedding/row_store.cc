@@ -175,7 +175,8 @@ void RowStore::Impl::for_each_chunk(std::span<const int64_t> wanted, ByteRange f
         std::byte* const row = wanted[i] < 0 ? nullptr : blocks.row(wanted[i]);
         chunk[i - first] = row;
         if (row == nullptr) continue;
-        for (int64_t at = fetched.first; at < fetched.last; at += kCacheLineBytes) __builtin_prefetch(row + at);
+        // To the second cache: the first has too few lines under way for so many rows.
+        for (int64_t at = fetched.first; at < fetched.last; at += kCacheLineBytes) __builtin_prefetch(row + at, 0, 2);
       }
     };
     fetch(begin, rows[0]);
