@@ -48,6 +48,7 @@ constexpr float kTolerance = 1e-5F;
 constexpr int kVerifiedSteps = 4;
 
 const std::map<std::string, Placement> kPlacements{{"row_wise", Placement::kRowWise},
+                                                   {"table_wise", Placement::kTableWise},
                                                    {"data_parallel", Placement::kReplicated}};
 const std::map<std::string, RowOptimizerKind> kOptimizers{{"sgd", RowOptimizerKind::kSgd},
                                                           {"rowwise_adagrad", RowOptimizerKind::kRowWiseAdagrad}};
