@@ -25,6 +25,7 @@ struct Shape {
         scalar(scalar_bytes(table.spec.row_type)),
         values(static_cast<double>(table.spec.dim) * scalar),
         state(static_cast<double>(state_width(table.spec.optimizer.kind, table.spec.dim)) * scalar),
+        row_state(static_cast<double>(state_shape(table.spec.optimizer.kind).per_row) * scalar),
         learns(table.spec.optimizer.kind != RowOptimizerKind::kNone),
         ids(setting.rank_batch * table.statistics.ids_per_example),
         bags(setting.rank_batch * table.statistics.bags_per_example),
@@ -35,11 +36,12 @@ struct Shape {
   }
 
   double away() const { return (world - 1) / world; }  // share of what does not stay on the rank
-  double record() const { return values + state + index; }
+  /// State of a part of the columns; what belongs to the row as a whole is kept with each part.
+  double state_of(double share) const { return (state - row_state) * share + row_state; }
 
   double world;
   double rows;
-  double scalar, values, state, index;  // bytes of a row
+  double scalar, values, state, row_state, index;  // bytes of a row
   bool learns;
   double ids, bags, distinct, global_distinct;
 };
@@ -52,9 +54,9 @@ class Builder {
   /// A rank that holds `rows` rows of `share` of the columns.
   void hold(Load& load, double rows, double share = 1.0) {
     load.row_bytes += rows * shape_.values * share;
-    load.state_bytes += rows * (shape_.state <= shape_.scalar ? shape_.state : shape_.state * share);
+    load.state_bytes += rows * shape_.state_of(share);
     load.index_bytes += rows * shape_.index;
-    memory_ = profile_.at(rows * (shape_.values * share + shape_.state + shape_.index));
+    memory_ = profile_.at(rows * (shape_.values * share + shape_.state_of(share) + shape_.index));
   }
 
   /// The asker routes its ids; what comes home for them is one row a distinct id.
@@ -87,7 +89,7 @@ class Builder {
       load.update_seconds += learning(profile_.copy.seconds(gradients, gradients * width));
       load.buffer_bytes += learning(distinct * width);
     }
-    load.update_seconds += learning(memory_.update.seconds(distinct, distinct * (width + shape_.state)));
+    load.update_seconds += learning(memory_.update.seconds(distinct, distinct * (width + shape_.state_of(share))));
   }
 
   void send(Load& load, WireKind kind, double sent, double received) const {

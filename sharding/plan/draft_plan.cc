@@ -62,11 +62,15 @@ void DraftPlan::add(size_t table, double sign) {
   }
 }
 
-/// Of the runs of neighbours 0 .. k-1, k .. 2k-1, ... (in a circle) the one whose busiest rank has least to do, among
-/// those that have room for an owner's part; empty if none has.
-std::vector<int> DraftPlan::least_loaded(const PlanOption& option, std::span<const double> work) const {
+/// Those that the request names. Else, of the runs of neighbours 0 .. k-1, k .. 2k-1, ... (in a circle) the one whose
+/// busiest rank has least to do, among those that have room for an owner's part; empty if none has.
+std::vector<int> DraftPlan::owners_for(size_t table, const PlanOption& option, std::span<const double> work) const {
   const int owners = static_cast<int>(option.cost.owners);
   const double room = limit_ - option.cost.owner.memory_bytes();
+  const TableRequest& request = request_.tables[table];
+  if (request.spec.owner != kAnyRank && !request.allowed.empty()) {
+    return neighbours(request.spec.owner, owners, request_.world);
+  }
   int best = -1;
   double least = 0.0;
   for (int first = 0; first < request_.world; first += owners) {
@@ -95,11 +99,11 @@ void DraftPlan::deal(std::span<const size_t> wanted) {
   std::stable_sort(owned.begin(), owned.end(), [&](size_t a, size_t b) { return length[a] > length[b]; });
   std::vector<double> work = rank_work(now);
   for (const size_t t : owned) {
-    std::vector<int> owners = least_loaded(chosen_option(t), work);
+    std::vector<int> owners = owners_for(t, chosen_option(t), work);
     add(t, -1.0);
     if (owners.empty()) {
       chosen_[t].option = smallest_option(options_[t]);
-      if (chosen_option(t).cost.owners > 0) owners = least_loaded(chosen_option(t), work);
+      if (chosen_option(t).cost.owners > 0) owners = owners_for(t, chosen_option(t), work);
       if (owners.empty()) {  // nowhere: it does not fit, and fits() says so
         owners = neighbours(0, static_cast<int>(chosen_option(t).cost.owners), request_.world);
       }
@@ -122,7 +126,7 @@ DraftPlan::Chosen DraftPlan::change(size_t table, size_t option) {
   Chosen before = std::exchange(chosen_[table], {option, {}});
   const PlanOption& wanted = options_[table][option];
   if (wanted.cost.owners > 0) {
-    chosen_[table].owners = least_loaded(wanted, rank_work(clock()));
+    chosen_[table].owners = owners_for(table, wanted, rank_work(clock()));
     if (chosen_[table].owners.empty()) chosen_[table] = before;  // no room: nothing changes
   }
   add(table, 1.0);

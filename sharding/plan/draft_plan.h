@@ -53,7 +53,7 @@ class DraftPlan {
  private:
   const PlanOption& chosen_option(size_t table) const { return options_[table][chosen_[table].option]; }
   void add(size_t table, double sign);
-  std::vector<int> least_loaded(const PlanOption& option, std::span<const double> work) const;
+  std::vector<int> owners_for(size_t table, const PlanOption& option, std::span<const double> work) const;
   std::vector<double> rank_work(const StepClock& clock) const;  // [world], of what owners have on top
 
   const PlanRequest& request_;

@@ -54,6 +54,7 @@ struct HardwareProfile {
   std::string name;
   double memory_bytes = 0;  ///< of one rank, for everything
   int ranks_per_node = 1;
+  bool knows_across = true;  ///< false: costs across nodes are those within one, for want of better
 
   CollectiveCost all_to_all;      ///< ids, rows, row gradients
   CollectiveCost all_gather;      ///< gradients of partial sums

@@ -8,6 +8,7 @@
 #include "sharding/base/check.h"
 #include "sharding/plan/draft_plan.h"
 #include "sharding/plan/plan_refusal.h"
+#include "sharding/plan/shard.h"
 
 namespace rondo {
 namespace {
@@ -185,7 +186,7 @@ void require(bool holds, const char* field, const char* range, int64_t value) {
 
 }  // namespace
 
-PlanOffer runtime_offer() { return {.table_wise = false, .column_wise = false, .sums = false, .hot_rows = false}; }
+PlanOffer runtime_offer() { return {.table_wise = true, .column_wise = false, .sums = false, .hot_rows = false}; }
 
 const char* to_text(PlanReason reason) {
   switch (reason) {
@@ -208,6 +209,7 @@ void validate(const PlanRequest& request) {
   validate(request.profile);
   for (const TableRequest& table : request.tables) {
     validate(table.spec);
+    if (!table.allowed.empty()) validate_placement(table.spec, request.world);
     validate(table.statistics, table.spec.name);
     if (table.spec.rows == 0) {
       throw ConfigError(concat("table \"", table.spec.name, "\": rows must be known to plan, got 0; give the table's ",
