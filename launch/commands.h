@@ -16,6 +16,8 @@ std::span<const Command> commands();
 
 int run_synth(int argc, char** argv);
 int run_ingest(int argc, char** argv);
+int run_calibrate(int argc, char** argv);
+int run_plan(int argc, char** argv);
 int run_train(int argc, char** argv);
 int run_evaluate(int argc, char** argv);
 int run_recommend(int argc, char** argv);

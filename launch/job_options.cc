@@ -71,6 +71,23 @@ TableSpec to_table(const proto::Table& from, const std::string& name) {
   return to;
 }
 
+std::vector<TableRequest> to_planned_tables(const proto::Plan& from) {
+  std::vector<TableRequest> to;
+  for (const proto::PlannedTable& table : from.table()) {
+    for (int i = 0; i < table.count(); ++i) {
+      TableRequest request;
+      request.spec = to_table(table.table(), table.count() == 1 ? table.name() : concat(table.name(), i));
+      request.spec.rows = table.rows();
+      request.spec.dim = table.dim();
+      request.statistics = {table.ids_per_example(), table.bags_per_example(), table.skew(), {}};
+      request.pooled = table.pooled();
+      if (table.table().has_placement()) request.allowed = {request.spec.placement};
+      to.push_back(std::move(request));
+    }
+  }
+  return to;
+}
+
 TextTowerOptions to_text_tower(const proto::Text& from) {
   TextTowerOptions to;
   to.hidden_size = from.hidden_size();
@@ -153,6 +170,7 @@ std::string model_digest(proto::Job job) {
   job.clear_train();
   job.clear_evaluation();
   job.clear_communication();
+  job.clear_plan();
   std::string text;
   google::protobuf::TextFormat::PrintToString(job, &text);
   return sha256_hex(text);
@@ -210,6 +228,12 @@ void validate_all(const JobText& job, const JobOptions& options) {
   if (options.has_schema) job.located("schema", [&] { validate(options.schema); });
   job.located("communication", [&] { validate(options.communication); });
   job.located("synth", [&] { validate(options.synth); });
+  job.located("plan", [&] {
+    for (const TableRequest& table : options.planned_tables) {
+      validate(table.spec);
+      validate(table.statistics, table.spec.name);
+    }
+  });
 }
 
 }  // namespace
@@ -233,6 +257,7 @@ JobOptions to_options(const JobText& text) {
   to.has_schema = job.has_schema();
   text.located("schema", [&] { to.schema = schema_from_proto(job.schema()); });
   to.communication = to_communication(job.communication());
+  to.planned_tables = to_planned_tables(job.plan());
   to.text = text.written_out();
   proto::Job whole;
   RONDO_CHECK(google::protobuf::TextFormat::ParseFromString(to.text, &whole), "written-out job");

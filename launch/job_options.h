@@ -7,6 +7,7 @@
 
 #include "launch/job_text.h"
 #include "sharding/comm/communicator.h"
+#include "sharding/plan/planner.h"
 #include "trainer/data/examples.h"
 #include "trainer/data/schema.h"
 #include "trainer/data/split.h"
@@ -39,9 +40,10 @@ struct JobOptions {
   SynthOptions synth;
   SchemaOptions schema;
   bool has_schema = false;
-  SplitOptions split;  // defaults where the job says none: for ingest
-  std::string text;    // the job written out: runs again as it is
-  std::string digest;  // of what a resumed run must share with the one before it
+  std::vector<TableRequest> planned_tables;  // what `rondo plan` places instead of the model's tables
+  SplitOptions split;                        // defaults where the job says none: for ingest
+  std::string text;                          // the job written out: runs again as it is
+  std::string digest;                        // of what a resumed run must share with the one before it
 };
 
 /// Translates and validates. Throws ConfigError with the place where the wrong field was said.

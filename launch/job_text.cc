@@ -1,13 +1,11 @@
 #include "launch/job_text.h"
 
 #include <google/protobuf/descriptor.h>
-#include <google/protobuf/io/tokenizer.h>
-#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
 #include <google/protobuf/text_format.h>
 
-#include <regex>
 #include <sstream>
 
+#include "launch/proto_text.h"
 #include "proto/job.pb.h"
 #include "sharding/base/check.h"
 #include "sharding/base/nearest_name.h"
@@ -24,88 +22,6 @@ using google::protobuf::TextFormat;
 
 /// A job is written by hand; anything larger is a mistake.
 constexpr uint64_t kLargestJobBytes = 1 << 20;
-
-std::vector<std::string> field_names(const Descriptor& type) {
-  std::vector<std::string> names;
-  for (int i = 0; i < type.field_count(); ++i) names.push_back(type.field(i)->name());
-  return names;
-}
-
-/// The messages that a job is made of.
-std::vector<const Descriptor*> job_messages() {
-  const auto* job = proto::Job::descriptor()->file();
-  std::vector<const google::protobuf::FileDescriptor*> files{job};
-  for (int i = 0; i < job->dependency_count(); ++i) files.push_back(job->dependency(i));
-  std::vector<const Descriptor*> types;
-  for (const auto* file : files) {
-    for (int i = 0; i < file->message_type_count(); ++i) types.push_back(file->message_type(i));
-  }
-  return types;
-}
-
-/// Which values the enumeration takes, for the message about one that it does not. Fields of one name in several
-/// messages are all listed: the parser does not say which it was.
-std::string expected_values(const std::string& value, const std::string& field_name) {
-  std::vector<std::string> names;
-  std::string list;
-  for (const Descriptor* type : job_messages()) {
-    const FieldDescriptor* field = type->FindFieldByName(field_name);
-    if (field == nullptr || field->enum_type() == nullptr) continue;
-    list += concat(list.empty() ? "" : "; ", type->name(), " takes");
-    for (int v = 0; v < field->enum_type()->value_count(); ++v) {
-      names.push_back(field->enum_type()->value(v)->name());
-      list += " " + names.back();
-    }
-  }
-  return (list.empty() ? "" : ": " + list) + did_you_mean(value, names);
-}
-
-/// Adds the nearest valid name to what the protobuf parser says of an unknown field or enumeration value.
-std::string explain(const std::string& message) {
-  static const std::regex kUnknownField("Message type \"([^\"]+)\" has no field named \"([^\"]+)\"");
-  static const std::regex kUnknownValue("Unknown enumeration value of \"([^\"]+)\" for field \"([^\"]+)\"");
-  std::smatch match;
-  if (std::regex_search(message, match, kUnknownField)) {
-    const auto* pool = google::protobuf::DescriptorPool::generated_pool();
-    const Descriptor* type = pool->FindMessageTypeByName(match[1]);
-    if (type == nullptr) return message;
-    return concat("unknown field \"", match[2].str(), "\" in ", type->name(),
-                  did_you_mean(match[2].str(), field_names(*type)));
-  }
-  if (std::regex_search(message, match, kUnknownValue)) {
-    return concat("unknown value \"", match[1].str(), "\" of field \"", match[2].str(), "\"",
-                  expected_values(match[1], match[2]));
-  }
-  return message;
-}
-
-/// Keeps the first error of a parse.
-class FirstError final : public google::protobuf::io::ErrorCollector {
- public:
-  void AddError(int line, google::protobuf::io::ColumnNumber column, const std::string& message) override {
-    if (!text.empty()) return;
-    this->line = line;
-    this->column = column;
-    text = explain(message);
-  }
-  int line = 0;    // from 0
-  int column = 0;  // from 0
-  std::string text;
-};
-
-/// Parses `text` into `message`; throws ConfigError "place:line:column: ...", or "place: ..." for a single line.
-void parse(const std::string& text, const std::string& place, bool lines, Message& message,
-           TextFormat::ParseInfoTree* tree) {
-  FirstError error;
-  TextFormat::Parser parser;
-  parser.RecordErrorsTo(&error);
-  parser.WriteLocationsTo(tree);
-  parser.SetRecursionLimit(32);
-  google::protobuf::io::ArrayInputStream stream(text.data(), static_cast<int>(text.size()));
-  if (parser.Parse(&stream, &message)) return;
-  const std::string where = lines ? concat(place, ":", error.line + 1, ":", error.column + 1) : place;
-  throw ConfigError(where + ": " + error.text);
-}
 
 /// Lays `over` over `base`: fields that it has replace; messages inside are laid over in turn.
 void lay_over(const Message& over, Message& base) {
@@ -183,7 +99,7 @@ void JobText::add_file(const std::filesystem::path& path) {
   const std::string text = read_file(path, kLargestJobBytes);
   proto::Job over;
   TextFormat::ParseInfoTree tree;
-  parse(text, path.string(), true, over, &tree);
+  parse_proto(text, path.string(), true, over, &tree);
   lay_over(over, *job_);
   note_places(
       over, tree, "",
@@ -227,7 +143,7 @@ void JobText::assign(const std::string& assignment) {
                            close;
   proto::Job over;
   TextFormat::ParseInfoTree tree;
-  parse(text, place, false, over, &tree);
+  parse_proto(text, place, false, over, &tree);
   lay_over(over, *job_);
   note_places(over, tree, "", [&](TextFormat::ParseLocation) { return place; }, locations_);
 }

@@ -31,8 +31,9 @@ const std::vector<Wrapped> kWrapped = {
     {{"cuda_runtime.h", "cuda_runtime_api.h"}, {"sharding/handle/cuda_*", "*.cu"}},
     {{"hdf5.h"}, {"trainer/storage/hdf5_*", "tests/trainer/storage/hdf5_*"}},
     {{"*.pb.h", "google/protobuf/*"},
-     {"launch/job_*", "tests/launch/job_*", "trainer/data/dataset_record.cc", "trainer/data/schema_proto.cc",
-      "trainer/checkpoint/manifest.cc", "tests/trainer/data/synth_test.cc"}},
+     {"launch/job_*", "tests/launch/job_*", "launch/proto_text.*", "launch/profile_text.cc",
+      "trainer/data/dataset_record.cc", "trainer/data/schema_proto.cc", "trainer/checkpoint/manifest.cc",
+      "tests/trainer/data/synth_test.cc"}},
 };
 
 /// Each takes a file that includes it ten seconds and a gigabyte.
