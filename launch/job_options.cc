@@ -2,7 +2,10 @@
 
 #include <google/protobuf/text_format.h>
 
+#include <cmath>
 #include <regex>
+#include <string_view>
+#include <utility>
 
 #include "launch/command_line.h"
 #include "proto/job.pb.h"
@@ -209,26 +212,78 @@ void require_name(const std::string& name) {
   }
 }
 
-void validate_all(const JobText& job, const JobOptions& options) {
-  job.located("", [&] { require_name(options.name); });
+/// Where options call something otherwise than the job: how a message about it begins, and how the job says it.
+constexpr std::pair<std::string_view, std::string_view> kWordsOfTheJob[] = {
+    {"tables.item.table \"item\": ", "tables.item."},
+    {"tables.category.table \"category\": ", "tables.category."},
+    {"text.text tower: ", "text."},
+    {"model.bag_beta ", "model.category_beta "},
+    {"model.max_tokens ", "text.max_tokens "},
+    {"model.refresh_steps ", "text.refresh_steps "},
+    {"model.minimum_probability ", "loss.minimum_probability "},
+    {"train.schedule: ", "train."},
+    {"train.optimizer.adam_w: eps ", "train.optimizer.epsilon "},
+    {"train.optimizer.adam_w: ", "train.optimizer."},
+    {"communication.communicator.start_deadline ", "communication.start_deadline_s "},
+    {"communication.communicator.step_deadline ", "communication.step_deadline_s "},
+    {"communication.communicator.evaluation_deadline ", "communication.evaluation_deadline_s "},
+    {"communication.communicator.checkpoint_deadline ", "communication.checkpoint_deadline_s "},
+};
+
+/// JobText::located, in the words of the job.
+void check(const JobText& job, const std::string& section, const std::function<void()>& validation) {
   job.located("", [&] {
-    if (options.threads < 0 || options.threads > kMostThreads) {
-      throw ConfigError(concat("threads must be from 0 to ", kMostThreads, ", got ", options.threads));
+    try {
+      validation();
+    } catch (const ConfigError& error) {
+      std::string message = error.what();
+      if (!section.empty() && !message.starts_with(section + ".")) message = section + "." + message;
+      for (const auto& [theirs, ours] : kWordsOfTheJob) {
+        if (message.starts_with(theirs)) message = concat(ours, message.substr(theirs.size()));
+      }
+      throw ConfigError(message, error.exit_code());
     }
   });
-  job.located("split", [&] { validate(options.split); });
-  job.located("data", [&] { validate(options.examples); });
-  job.located("tables.item", [&] { validate(options.model.item_table); });
-  job.located("tables.category", [&] { validate(options.model.bag_table); });
-  job.located("tables", [&] { validate(options.model.embedding); });
-  job.located("model", [&] { validate(options.model); });
-  job.located("train.optimizer", [&] { validate(options.train.adam_w); });
-  job.located("train", [&] { validate(options.train); });
-  job.located("evaluation", [&] { validate(options.evaluation); });
-  if (options.has_schema) job.located("schema", [&] { validate(options.schema); });
-  job.located("communication", [&] { validate(options.communication); });
-  job.located("synth", [&] { validate(options.synth); });
-  job.located("plan", [&] {
+}
+
+void require_threads(int threads) {
+  if (threads >= 0 && threads <= kMostThreads) return;
+  throw ConfigError(concat("threads must be from 0 to ", kMostThreads, ", got ", threads));
+}
+
+void require_weights(const std::vector<NamedWeight>& weights) {
+  for (const auto& [behaviour, weight] : weights) {
+    if (weight >= 0.0 && std::isfinite(weight)) continue;
+    throw ConfigError(concat("behaviour_weight.weight must be 0 or more, got ", weight, " for \"", behaviour, "\""));
+  }
+}
+
+/// All but the size of the vocabulary, which the dataset knows.
+void validate_text_tower(const ModelOptions& model) {
+  if (model.item.text_beta == 0.0) return;
+  TextTowerOptions tower = model.text;
+  tower.vocabulary_size = 1;
+  validate(tower);
+}
+
+void validate_all(const JobText& job, const JobOptions& options) {
+  check(job, "", [&] { require_name(options.name); });
+  check(job, "", [&] { require_threads(options.threads); });
+  check(job, "split", [&] { validate(options.split); });
+  check(job, "data", [&] { validate(options.examples); });
+  check(job, "tables.item", [&] { validate(options.model.item_table); });
+  check(job, "tables.category", [&] { validate(options.model.bag_table); });
+  check(job, "tables", [&] { validate(options.model.embedding); });
+  check(job, "text", [&] { validate_text_tower(options.model); });
+  check(job, "model", [&] { validate(options.model); });
+  check(job, "model", [&] { require_weights(options.behaviour_weights); });
+  check(job, "train.optimizer", [&] { validate(options.train.adam_w); });
+  check(job, "train", [&] { validate(options.train); });
+  check(job, "evaluation", [&] { validate(options.evaluation); });
+  if (options.has_schema) check(job, "schema", [&] { validate(options.schema); });
+  check(job, "communication", [&] { validate(options.communication); });
+  check(job, "synth", [&] { validate(options.synth); });
+  check(job, "plan", [&] {
     for (const TableRequest& table : options.planned_tables) {
       validate(table.spec);
       validate(table.statistics, table.spec.name);

@@ -5,13 +5,17 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
+#include <sstream>
 
 #include "sharding/base/error.h"
+#include "tests/support/scratch_folder.h"
 
 namespace rondo {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::StartsWith;
 
 std::string refusal(const std::vector<std::string>& assignments) {
   try {
@@ -80,6 +84,90 @@ TEST(JobOptionsTest, RowsLearnAsTheirTableSays) {
   EXPECT_EQ(job.model.bag_table.optimizer.kind, RowOptimizerKind::kAdagrad);
   EXPECT_EQ(job.model.bag_table.optimizer.clip_norm, 2.0);
   EXPECT_EQ(job.model.embedding.clip_norm, 3.0);
+}
+
+/// The field alone in a file, each name on a line of its own; and the place where the last one begins.
+std::string nested(const std::string& path, const std::string& value, std::string& place) {
+  std::istringstream names(path);
+  std::string text, name;
+  int depth = 0;
+  while (std::getline(names, name, '.')) {
+    if (depth > 0) text += " {\n";
+    text += std::string(2 * static_cast<size_t>(depth++), ' ') + name;
+  }
+  place = ":" + std::to_string(depth) + ":" + std::to_string(2 * depth - 1) + ": ";
+  text += ": " + value;
+  for (int open = 1; open < depth; ++open) text += " }";
+  return text;
+}
+
+TEST(JobOptionsTest, EveryBadValueIsNamedAndFoundAsTheJobSaysIt) {
+  const std::vector<std::pair<std::string, std::string>> bad = {
+      {"name", "\"a/b\""},
+      {"threads", "-1"},
+      {"synth.events", "5"},
+      {"synth.users", "0"},
+      {"synth.items", "1"},
+      {"split.valid_fraction", "1"},
+      {"split.test_fraction", "nan"},
+      {"split.min_user_events", "0"},
+      {"data.history_max", "0"},
+      {"tables.item.rows", "-1"},
+      {"tables.item.buckets", "48"},
+      {"tables.item.initial_scale", "inf"},
+      {"tables.category.count_decay", "2"},
+      {"tables.item.optimizer.learning_rate", "-1"},
+      {"tables.category.optimizer.epsilon", "0"},
+      {"text.max_tokens", "2"},
+      {"text.hidden_size", "0"},
+      {"text.num_attention_heads", "3"},
+      {"text.hidden_dropout_prob", "nan"},
+      {"text.attention_probs_dropout_prob", "1"},
+      {"text.max_position_embeddings", "0"},
+      {"text.refresh_steps", "0"},
+      {"model.dim", "0"},
+      {"model.id_beta", "inf"},
+      {"model.category_beta", "-1"},
+      {"model.id_dropout", "1"},
+      {"model.half_life_days", "0"},
+      {"model.temperature", "inf"},
+      {"model.behaviour_weight.weight", "nan"},
+      {"loss.minimum_probability", "nan"},
+      {"train.steps", "-1"},
+      {"train.epochs", "nan"},
+      {"train.global_batch", "0"},
+      {"train.warmup_steps", "-1"},
+      {"train.clip_norm", "-1"},
+      {"train.log_steps", "0"},
+      {"train.checkpoint_steps", "-1"},
+      {"train.keep_checkpoints", "0"},
+      {"train.optimizer.learning_rate", "inf"},
+      {"train.optimizer.epsilon", "0"},
+      {"evaluation.k", "0"},
+      {"evaluation.max_users", "-1"},
+      {"evaluation.item_knn_max_items", "-1"},
+      {"communication.start_deadline_s", "0"},
+      {"communication.step_deadline_s", "-5"},
+  };
+  const testing::ScratchFolder folder;
+  const auto file = folder.path() / "bad.textproto";
+  for (const auto& [path, value] : bad) {
+    std::string place;
+    std::ofstream(file) << nested(path, value, place);
+    try {
+      load_job({file.string()}, {});
+      ADD_FAILURE() << path << " = " << value << " is accepted";
+    } catch (const ConfigError& error) {
+      EXPECT_THAT(error.what(), StartsWith(file.string() + place + path + " must "));
+    }
+  }
+}
+
+TEST(JobOptionsTest, WhatATextTowerCannotReadIsRefusedOnlyIfThereIsOne) {
+  EXPECT_THAT(refusal({"text.max_tokens=600"}),
+              HasSubstr("--set text.max_tokens=600: text.max_tokens must be from 3 to max_position_embeddings (512), "
+                        "got 600"));
+  EXPECT_NO_THROW(load_job({}, {"text.num_attention_heads=3", "model.text_beta=0"}));
 }
 
 TEST(JobOptionsTest, ASchemaSaysWhatItLacks) {
