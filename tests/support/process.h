@@ -45,6 +45,8 @@ class Process {
 
   bool has_ended();
 
+  pid_t pid() const { return pid_; }
+
   /// Of mpirun: rank -> process id, of the ranks that are there now.
   std::map<int, pid_t> ranks() const;
 
