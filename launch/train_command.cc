@@ -33,11 +33,20 @@ void on_rank_0(Communicator& comm, const char* what, const std::function<void()>
   agree(comm, failure, what);
 }
 
+/// What the command line asks for.
+struct TrainRequest {
+  JobOptions job;
+  std::string folder;  // empty: one of its own under runs/
+  bool resume = false;
+};
+
 /// One rank of a training, from the folder to the final table.
 class Training {
  public:
-  Training(const JobOptions& job, RunFolder& run, bool resume, RankProcess& process)
-      : job_(job), run_(run), resume_(resume), process_(process), comm_(process.comm) {}
+  /// `run` becomes the run folder once it is this job's. Until then it may be another's, which is to find nothing of
+  /// ours in it, error files least of all.
+  Training(const TrainRequest& request, RunFolder& run, RankProcess& process)
+      : job_(request.job), request_(request), run_(run), process_(process), comm_(process.comm) {}
 
   TrainOutcome run() {
     comm_.set_phase(Phase::kStart);
@@ -49,7 +58,7 @@ class Training {
     const auto files = make_posix_file_system();
     CheckpointWriter writer(run_.checkpoints(), *files, comm_, {job_.train.keep_checkpoints});
     loop.save_into(&writer, {{"job.textproto", job_.text}, {"vocab.txt", data.vocabulary_text}}, job_.digest);
-    if (resume_) resume(loop);
+    if (request_.resume) resume(loop);
     // Not before: a checkpoint may refuse this job, and then the folder still says what it holds.
     on_rank_0(comm_, "job", [&] { make_posix_file_system()->replace_file(run_.job(), job_.text); });
     monitor_->begin(data, recommender, loop);
@@ -75,18 +84,19 @@ class Training {
 
  private:
   void open_folder() {
-    if (run_.root().empty()) {
-      run_ = RunFolder(broadcast_text(comm_, RunFolder::default_root(job_.name).string(), "run folder"));
-    }
+    const std::string root = request_.folder.empty() ? RunFolder::default_root(job_.name).string() : request_.folder;
+    const RunFolder folder(broadcast_text(comm_, root, "run folder"));
     on_rank_0(comm_, "run folder", [&] {
-      run_.make();
-      if (!resume_ && has_checkpoints(run_.checkpoints())) {
-        throw ConfigError(concat(run_.root().string(),
+      folder.make();
+      if (!request_.resume && has_checkpoints(folder.checkpoints())) {
+        throw ConfigError(concat(folder.root().string(),
                                  " holds checkpoints of an earlier run: --resume goes on with it, ",
                                  "another --out starts anew"));
       }
-      lock_.emplace(run_.root());
+      lock_.emplace(folder.root());
+      folder.forget_errors();
     });
+    run_ = folder;
     start_logging({comm_.rank(), comm_.size(), LogLevel::kInfo, run_.log(comm_.rank())});
     monitor_ = std::make_unique<TrainMonitor>(job_, run_, comm_);
   }
@@ -102,8 +112,8 @@ class Training {
   }
 
   const JobOptions& job_;
+  const TrainRequest& request_;
   RunFolder& run_;
-  bool resume_;
   RankProcess& process_;
   Communicator& comm_;
   std::optional<RunLock> lock_;
@@ -122,15 +132,14 @@ int run_train(int argc, char** argv) {
   add_job_options(options);
   const auto values = parse_command_line(help, options, argc, argv);
   if (!values) return 0;
-  const JobOptions job = job_of(*values);
-  RunFolder run((*values)["out"].as<std::string>());
-  const bool resume = (*values)["resume"].as<bool>();
-  if (resume && run.root().empty())
+  const TrainRequest request{job_of(*values), (*values)["out"].as<std::string>(), (*values)["resume"].as<bool>()};
+  if (request.resume && request.folder.empty())
     throw ConfigError("--resume needs --out: the run folder to go on with", ExitCode::kUsage);
   install_stop_signal();
+  RunFolder run("");
   TrainOutcome outcome;
   run_as_rank(
-      rank_options(job), [&](RankProcess& process) { outcome = Training(job, run, resume, process).run(); },
+      rank_options(request.job), [&](RankProcess& process) { outcome = Training(request, run, process).run(); },
       error_writer(run));
   return static_cast<int>(outcome.stopped ? ExitCode::kStopped : ExitCode::kDone);
 }

@@ -14,9 +14,11 @@ namespace rondo {
 namespace {
 
 using ::testing::HasSubstr;
+using testing::Process;
 using testing::ProcessOptions;
 using testing::ProcessResult;
 using testing::RondoFolder;
+using testing::wait_until;
 using testing::Words;
 
 /// A shop and a run of a few steps, made once. What a test adds has a name of its own.
@@ -121,8 +123,10 @@ TEST_F(WrongCheckpointTest, OfAnotherSeedIsRefused) {
 }
 
 TEST_F(WrongCheckpointTest, IsNoPlaceToBeginAnew) {
+  const auto before = files_in("run");
   expect_refusal(train({"--out", "run"}), ExitCode::kBadConfiguration,
                  {"run holds checkpoints of an earlier run", "--resume", "another --out"});
+  EXPECT_TRUE(files_in("run") == before) << "a run that ended well is told of no error";
 }
 
 TEST_F(WrongCheckpointTest, ThatIsDamagedIsNotUsed) {
@@ -160,6 +164,7 @@ TEST_F(FullDiskTest, EndsTrainingAndLeavesNoCheckpoint) {
   EXPECT_THAT(folder_->read("full-run/error/rank-00000.json"), HasSubstr("\"code\": 74"));
   // With room again, the same command goes on.
   expect_done(train({"--out", "full-run", "--resume"}));
+  EXPECT_TRUE(files_in("full-run/error").empty());
 }
 
 TEST_F(FullDiskTest, BehindStandardOutputIsAnError) {
@@ -225,6 +230,17 @@ TEST_F(UnwritableFolderTest, CannotBeCreatedBelowAFile) {
   expect_refusal(synth(below), ExitCode::kCannotCreate, {"job.textproto"});
   expect_refusal(ingest(below), ExitCode::kCannotCreate, {"job.textproto"});
   expect_refusal(train({"--out", below}), ExitCode::kCannotCreate, {"job.textproto"});
+}
+
+TEST_F(UnwritableFolderTest, BelongsToTheJobThatRunsInIt) {
+  Process first({.command = {RONDO_PROGRAM, "train", "--job", "job.textproto", "--set", "train.steps=1000000", "--out",
+                             "shared-run"},
+                 .folder = folder_->path()});
+  ASSERT_TRUE(wait_until([&] { return first.has_ended() || !folder_->read("shared-run/metrics.jsonl").empty(); }));
+  expect_refusal(train({"--out", "shared-run", "--resume"}), ExitCode::kCannotCreate,
+                 {"shared-run", "stop that job first, or choose another folder"});
+  EXPECT_TRUE(files_in("shared-run/error").empty());
+  EXPECT_FALSE(first.has_ended());
 }
 
 TEST_F(UnwritableFolderTest, ADatasetIsNotReplacedUnasked) {

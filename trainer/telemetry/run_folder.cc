@@ -5,6 +5,7 @@
 
 #include <ctime>
 
+#include "sharding/base/check.h"
 #include "trainer/storage/file_system.h"
 
 namespace rondo {
@@ -21,6 +22,16 @@ void RunFolder::make() const {
   const auto files = make_posix_file_system();
   files->make_folder(root_ / "log");
   files->make_folder(root_ / "error");
+}
+
+void RunFolder::forget_errors() const {
+  try {
+    for (const auto& entry : std::filesystem::directory_iterator(root_ / "error")) {
+      if (entry.path().extension() == ".json") std::filesystem::remove(entry.path());
+    }
+  } catch (const std::filesystem::filesystem_error& error) {
+    throw StorageError(concat("cannot remove old error files: ", error.what()));
+  }
 }
 
 std::filesystem::path RunFolder::log(int rank) const { return root_ / "log" / fmt::format("rank-{:05}.log", rank); }

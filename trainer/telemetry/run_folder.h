@@ -16,6 +16,9 @@ class RunFolder {
   /// Makes the folder and those in it, mode 0700. Throws StorageError (kCannotCreate).
   void make() const;
 
+  /// Removes the error files of an earlier attempt. Throws StorageError.
+  void forget_errors() const;
+
   const std::filesystem::path& root() const { return root_; }
   std::filesystem::path job() const { return root_ / "job.textproto"; }
   std::filesystem::path metrics() const { return root_ / "metrics.jsonl"; }

@@ -53,6 +53,18 @@ TEST(RunFolderTest, TwoRunsInOneSecondDoNotShareAFolder) {
   EXPECT_NE(second, first);
 }
 
+TEST(RunFolderTest, ForgetsTheErrorsOfAnEarlierAttempt) {
+  const ScratchFolder folder;
+  const RunFolder run(folder.path() / "a");
+  run.make();
+  write_error_file(run.error(0), {});
+  write_error_file(run.error(12), {});
+  std::ofstream(run.log(0)) << "stays";
+  run.forget_errors();
+  EXPECT_TRUE(std::filesystem::is_empty(run.root() / "error"));
+  EXPECT_EQ(read_file(run.log(0)), "stays");
+}
+
 TEST(RunFolderTest, AFileInTheWayIsAnError) {
   const ScratchFolder folder;
   std::ofstream(folder.path() / "runs") << "a file";
