@@ -14,6 +14,7 @@
 #include "sharding/comm/thread_communicator.h"
 #include "sharding/comm/watchdog.h"
 #include "sharding/handle/mpi_session.h"
+#include "trainer/telemetry/error_file.h"
 
 namespace rondo {
 namespace {
@@ -23,9 +24,16 @@ using std::chrono::seconds;
 /// Beyond a deadline of ours, what is stuck is inside a library.
 constexpr seconds kWatchdogGrace{30};
 
-int exit_code_of(const std::exception& error) {
+/// What a rank was at when it failed: the last beat.
+struct LastBeat {
+  Phase phase = Phase::kStart;
+  int64_t step = 0;
+};
+
+RankFailure failure_of(int rank, const LastBeat& last, const std::exception& error) {
   const auto* known = dynamic_cast<const Error*>(&error);
-  return static_cast<int>(known != nullptr ? known->exit_code() : ExitCode::kInternal);
+  const auto code = static_cast<int>(known != nullptr ? known->exit_code() : ExitCode::kInternal);
+  return {rank, last.phase, last.step, code, error_type_of(error), error.what()};
 }
 
 void start_threads(int wanted, int local_size) {
@@ -38,29 +46,29 @@ void run_under_launcher(const RankOptions& options, const std::function<void(Ran
   MpiSession session;
   start_threads(options.threads, session.local_size());
   start_logging({session.rank(), session.size(), LogLevel::kInfo, {}});
-  int64_t last_step = 0;
+  LastBeat last;
   auto comm = make_mpi_communicator(session, options.communication);
   Watchdog watchdog(options.communication, kWatchdogGrace, [&](const Watchdog::Stuck& stuck) {
-    const std::string text =
-        concat("rank ", session.rank(), " is stuck after step ", stuck.step, ": nothing moved for ",
-               std::chrono::duration_cast<seconds>(stuck.silent).count(), " s");
-    on_error({session.rank(), stuck.step, static_cast<int>(ExitCode::kIoOrDeadline), text});
-    log_error(text);
-    session.abort(static_cast<int>(ExitCode::kIoOrDeadline));
+    const PeerError error(concat("rank ", session.rank(), " is stuck after step ", stuck.step, ": nothing moved for ",
+                                 std::chrono::duration_cast<seconds>(stuck.silent).count(), " s"),
+                          ExitCode::kIoOrDeadline);
+    on_error(failure_of(session.rank(), {stuck.phase, stuck.step}, error));
+    log_error(error.what());
+    session.abort(static_cast<int>(error.exit_code()));
   });
   RankProcess process{*comm, [&](Phase phase, int64_t step) {
-                        last_step = step;
+                        last = {phase, step};
                         watchdog.beat(phase, step);
                       }};
   try {
     body(process);
   } catch (const std::exception& error) {
     // Peers may wait for us: first they hear why, then all ranks end with the code.
-    const int code = exit_code_of(error);
-    on_error({session.rank(), last_step, code, error.what()});
+    const RankFailure failure = failure_of(session.rank(), last, error);
+    on_error(failure);
     log_error(error.what());
-    comm->give_up(error.what(), static_cast<ExitCode>(code));
-    session.abort(code);
+    comm->give_up(error.what(), static_cast<ExitCode>(failure.exit_code));
+    session.abort(failure.exit_code);
   }
   comm.reset();
   session.finalize();
@@ -91,12 +99,12 @@ void run_as_rank(const RankOptions& options, const std::function<void(RankProces
   start_threads(options.threads, 1);
   start_logging({0, 1, LogLevel::kInfo, {}});  // to standard error: the answer alone is on standard output
   const auto comm = make_single_communicator(options.communication);
-  int64_t last_step = 0;
-  RankProcess process{*comm, [&](Phase, int64_t step) { last_step = step; }};
+  LastBeat last;
+  RankProcess process{*comm, [&](Phase phase, int64_t step) { last = {phase, step}; }};
   try {
     body(process);
   } catch (const std::exception& error) {
-    on_error({0, last_step, exit_code_of(error), error.what()});
+    on_error(failure_of(0, last, error));
     throw;
   }
 }

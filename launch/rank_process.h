@@ -24,8 +24,10 @@ struct RankProcess {
 /// Why a rank ends: for its error file.
 struct RankFailure {
   int rank = 0;
-  int64_t step = 0;  // of the last beat
+  Phase phase = Phase::kStart;  // of the last beat
+  int64_t step = 0;             // of the last beat
   int exit_code = 0;
+  std::string type;  // error_type_of
   std::string message;
 };
 

@@ -26,6 +26,20 @@ std::string first_difference(const std::string& mine, const std::string& other) 
   }
 }
 
+const char* word_of(Phase phase) {
+  switch (phase) {
+    case Phase::kStart:
+      return "start";
+    case Phase::kStep:
+      return "step";
+    case Phase::kEvaluation:
+      return "evaluation";
+    case Phase::kCheckpoint:
+      return "checkpoint";
+  }
+  return "";
+}
+
 }  // namespace
 
 ModelOptions model_for(const JobOptions& job, const RecommenderData& data) {
@@ -97,7 +111,8 @@ RankOptions rank_options(const JobOptions& job) { return {job.communication, job
 std::function<void(const RankFailure&)> error_writer(const RunFolder& run) {
   return [&run](const RankFailure& failure) {
     if (run.root().empty()) return;
-    write_error_file(run.error(failure.rank), {failure.rank, failure.step, failure.exit_code, failure.message});
+    write_error_file(run.error(failure.rank), {failure.rank, failure.step, failure.exit_code, failure.message,
+                                               failure.type, word_of(failure.phase)});
   };
 }
 
