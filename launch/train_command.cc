@@ -67,6 +67,7 @@ class Training {
     hooks.stop_requested = stop_requested;
     hooks.beat = process_.beat;
     hooks.on_step = [&](const StepReport& report) { monitor_->on_step(report); };
+    hooks.on_failed_save = [&](int64_t step, const std::string& why) { monitor_->on_failed_save(step, why); };
     hooks.evaluate = [&](int64_t step) {
       monitor_->on_evaluation(evaluate_model(job_, data, recommender, comm_, {HeldOut::kValid, step}));
     };

@@ -72,6 +72,12 @@ void TrainMonitor::write_interval(const StepReport& report) {
   interval_times_ = {};
 }
 
+void TrainMonitor::on_failed_save(int64_t step, const std::string& why) {
+  if (!shows_) return;
+  const nlohmann::json line{{"event", "checkpoint_failed"}, {"step", step}, {"why", why}};
+  metrics_->write(line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+}
+
 void TrainMonitor::on_evaluation(const EvaluationReport& report) {
   if (!shows_) return;
   for (const std::string& line : to_json_lines(report)) metrics_->write(line);

@@ -22,6 +22,7 @@ class TrainMonitor {
 
   void begin(const RecommenderData& data, const Recommender& recommender, const TrainLoop& loop);
   void on_step(const StepReport& report);
+  void on_failed_save(int64_t step, const std::string& why);
   void on_evaluation(const EvaluationReport& report);
   void end(const TrainOutcome& outcome);
 

@@ -2,6 +2,9 @@
 
 #include <utility>
 
+#include "sharding/base/check.h"
+#include "sharding/base/log.h"
+
 namespace rondo {
 
 TrainLoop::TrainLoop(const TrainOptions& options, const ExampleOptions& examples, const RecommenderData& data,
@@ -36,7 +39,23 @@ void TrainLoop::resume(const CheckpointReader& reader) {
   cursor_ = state.cursor;
 }
 
-void TrainLoop::save() { writer_->write(content()); }
+void TrainLoop::save(const TrainHooks& hooks) {
+  if (hooks.beat) hooks.beat(Phase::kCheckpoint, step_);
+  writer_->write(content());
+}
+
+/// Of a checkpoint on the way: the writer leaves nothing of one that failed, on all ranks, so training goes on and the
+/// next one is another try.
+bool TrainLoop::try_save(const TrainHooks& hooks) {
+  try {
+    save(hooks);
+    return true;
+  } catch (const StorageError& error) {
+    if (comm_.rank() == 0) log_warning(concat("no checkpoint at step ", step_, ", training goes on: ", error.what()));
+    if (hooks.on_failed_save) hooks.on_failed_save(step_, error.what());
+    return false;
+  }
+}
 
 StepResult TrainLoop::run_step(const TrainHooks& hooks) {
   const int64_t step = step_ + 1;
@@ -66,16 +85,10 @@ TrainOutcome TrainLoop::run(const TrainHooks& hooks) {
       hooks.evaluate(step_);
       comm_.set_phase(Phase::kStep);
     }
-    if (writer_ != nullptr && (is_due(options_.checkpoint_steps) || stopped)) {
-      if (hooks.beat) hooks.beat(Phase::kCheckpoint, step_);
-      save();
-      saved = step_;
-    }
+    const bool goes_on = step_ < total_steps_ && !stopped;
+    if (writer_ != nullptr && goes_on && is_due(options_.checkpoint_steps) && try_save(hooks)) saved = step_;
   }
-  if (writer_ != nullptr && saved != step_) {
-    if (hooks.beat) hooks.beat(Phase::kCheckpoint, step_);
-    save();
-  }
+  if (writer_ != nullptr && saved != step_) save(hooks);
   return {step_, stopped && step_ < total_steps_};
 }
 

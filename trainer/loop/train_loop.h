@@ -33,6 +33,9 @@ struct TrainHooks {
   std::function<void(const StepReport&)> on_step;       // every rank, every step
   std::function<void(int64_t step)> evaluate;           // every rank, every TrainOptions::evaluate_steps
   std::function<void(Phase phase, int64_t step)> beat;  // before each phase: the watchdog
+
+  /// Every rank, when a checkpoint on the way could not be written.
+  std::function<void(int64_t step, const std::string& why)> on_failed_save;
 };
 
 /// How a training ended.
@@ -58,13 +61,15 @@ class TrainLoop {
   int64_t step() const { return step_; }
   const DenseOptimizer& optimizer() const { return *optimizer_; }
 
-  /// Collective.
+  /// A checkpoint on the way that cannot be written is warned of, and the next one is another try; the last one, at the
+  /// end or on request, must succeed: throws StorageError. Collective.
   TrainOutcome run(const TrainHooks& hooks);
 
  private:
   bool is_due(int64_t every) const { return every > 0 && step_ % every == 0; }
   StepResult run_step(const TrainHooks& hooks);
-  void save();
+  void save(const TrainHooks& hooks);
+  bool try_save(const TrainHooks& hooks);
   CheckpointContent content();
 
   TrainOptions options_;
