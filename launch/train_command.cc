@@ -33,6 +33,8 @@ void on_rank_0(Communicator& comm, const char* what, const std::function<void()>
   agree(comm, failure, what);
 }
 
+std::string ranks_text(int ranks) { return concat(ranks, ranks == 1 ? " rank" : " ranks"); }
+
 /// What the command line asks for.
 struct TrainRequest {
   JobOptions job;
@@ -105,11 +107,21 @@ class Training {
   void resume(TrainLoop& loop) {
     const auto reader = CheckpointReader::open_latest(run_.checkpoints(), comm_);
     if (!reader) {
-      log_info("nothing to resume in " + run_.checkpoints().string() + ": starting from the beginning");
+      if (comm_.rank() == 0) {
+        log_info("nothing to resume in " + run_.checkpoints().string() + ": starting from the beginning");
+      }
       return;
     }
     loop.resume(*reader);
-    log_info(concat("resumed from ", reader->folder().string(), " at step ", loop.step()));
+    if (comm_.rank() != 0) return;
+    const Manifest& from = reader->manifest();
+    log_info(concat("resuming from ", reader->folder().string(), ": step ", from.step, " of ", loop.total_steps(),
+                    ", epoch ", from.cursor.epoch, ", next example ", from.cursor.next, "; saved by ",
+                    ranks_text(from.world), ", now ", ranks_text(comm_.size())));
+    if (!reader->rejected().empty()) {
+      log_warning(concat("the steps behind ", from.step, " are done again: checkpoints of later ones cannot be used"));
+    }
+    if (from.step >= loop.total_steps()) log_info("all steps are done: nothing is left to train");
   }
 
   const JobOptions& job_;

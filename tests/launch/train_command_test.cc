@@ -44,5 +44,20 @@ TEST_F(TrainCommandTest, ARunThatIsRefusedLeavesNoErrorInTheFolderOfAnother) {
   EXPECT_FALSE(std::filesystem::exists(error_file()));
 }
 
+TEST_F(TrainCommandTest, SaysWhatItResumesAndWhatItDropped) {
+  ASSERT_EQ(run(words({"--set", "train.checkpoint_steps=3"})), 0);
+  std::filesystem::create_directories(path("run/checkpoints/step-000000009.tmp.77"));
+  std::filesystem::remove(path("run/checkpoints/step-000000006/MANIFEST"));
+  ASSERT_EQ(run(words({"--resume"})), 0);
+  const std::string log = read_file(path("run/log/rank-00000.log"));
+  EXPECT_THAT(log, HasSubstr("run/checkpoints/step-000000009.tmp.77, which a save"));
+  EXPECT_THAT(log, HasSubstr("checkpoint passed over: "));
+  EXPECT_THAT(log, HasSubstr("step-000000003: step 3 of 6, epoch 1, next example 0; saved by 1 rank, now 1 rank"));
+  EXPECT_THAT(log, HasSubstr("the steps behind 3 are done again"));
+
+  ASSERT_EQ(run(words({"--resume"})), 0);
+  EXPECT_THAT(read_file(path("run/log/rank-00000.log")), HasSubstr("all steps are done: nothing is left to train"));
+}
+
 }  // namespace
 }  // namespace rondo

@@ -107,7 +107,10 @@ CheckpointWriter::CheckpointWriter(std::filesystem::path folder, FileSystem& fil
     files_.replace_file(probe, "");
     files_.remove(probe);
     files_.sync(folder_.has_parent_path() ? folder_.parent_path() : ".");
-    for (const auto& path : leftovers(folder_)) files_.remove(path);
+    for (const auto& path : leftovers(folder_)) {
+      log_info(concat("removing ", path.string(), ", which a save or a clean-up that did not end left behind"));
+      files_.remove(path);
+    }
   });
 }
 
