@@ -115,17 +115,13 @@ void Collective::start_gather() {
 }
 
 bool Collective::transfers_over() {
-  bool over = true;
-  for (auto* transfers : {&receiving_, &sending_}) {
-    for (int64_t& transfer : *transfers) {
-      if (transfer == kNoTransfer) continue;
-      if (transport_.finished(transfer)) {
-        transfer = kNoTransfer;
-      } else {
-        over = false;
-      }
-    }
-  }
+  const auto is_over = [this](int64_t& transfer) {
+    if (transfer != kNoTransfer && transport_.finished(transfer)) transfer = kNoTransfer;
+    return transfer == kNoTransfer;
+  };
+  bool over = true;  // every one is asked: asking is what moves it
+  for (int64_t& transfer : receiving_) over = is_over(transfer) && over;
+  for (int64_t& transfer : sending_) over = is_over(transfer) && over;
   return over;
 }
 

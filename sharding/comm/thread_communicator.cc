@@ -60,14 +60,14 @@ void run_ranks(int world, const CommunicatorOptions& options, const std::functio
   validate(options);
   ThreadHub hub(world);
   FirstCause cause;
+  const auto run_as = [&](int rank) {
+    PairwiseCommunicator comm(hub.transport(rank), options);
+    run_rank(comm, body, cause);
+  };
   {
     std::vector<std::jthread> ranks;
-    for (int rank = 0; rank < world; ++rank) {
-      ranks.emplace_back([&, rank] {
-        PairwiseCommunicator comm(hub.transport(rank), options);
-        run_rank(comm, body, cause);
-      });
-    }
+    ranks.reserve(static_cast<size_t>(world));
+    for (int rank = 0; rank < world; ++rank) ranks.emplace_back(run_as, rank);
   }
   cause.rethrow();
 }
