@@ -7,6 +7,7 @@
 #include "sharding/base/check.h"
 #include "sharding/base/nearest_name.h"
 #include "trainer/checkpoint/checkpoint_reader.h"
+#include "trainer/eval/popular_fallback.h"
 #include "trainer/loop/model_ranker.h"
 #include "trainer/telemetry/error_file.h"
 
@@ -96,7 +97,8 @@ EvaluationReport evaluate_model(const JobOptions& job, const RecommenderData& da
   const EvaluationData what{data.catalog, data.events, data.split, data.split_options, request.held_out};
   ModelRanker model(recommender, data, job.examples, comm, request.step, what.candidates());
   const auto floors = make_floors(comm, what, job.evaluation);
-  std::vector<Ranker*> rankers{&model};
+  PopularFallback served(model, what);
+  std::vector<Ranker*> rankers{&served};
   for (const auto& floor : floors) rankers.push_back(floor.get());
   comm.set_phase(Phase::kEvaluation);
   EvaluationReport report = evaluate(comm, rankers, what, job.evaluation);

@@ -9,6 +9,7 @@
 #include "sharding/base/check.h"
 #include "tests/support/rank_test.h"
 #include "tests/trainer/data/hand_made_log.h"
+#include "trainer/eval/popular_fallback.h"
 
 namespace rondo {
 namespace {
@@ -123,6 +124,22 @@ TEST_P(EvaluationRankTest, ReportsUsersWithoutHistoryApartByTime) {
   EXPECT_THAT(to_table(expected), HasSubstr("users without a history, not counted above"));
   on_each_rank([&](Communicator& comm) {
     EXPECT_EQ(Shop::lines_without_time(shop.run(comm, shop.data(), options)), Shop::lines_without_time(expected));
+  });
+}
+
+TEST_P(EvaluationRankTest, ShowsUsersWithoutHistoryWhatIsPopular) {
+  const Shop shop(SplitKind::kGlobalTime);
+  on_each_rank([&](Communicator& comm) {
+    const EvaluationOptions options{.k = {5}, .bootstrap = {.resamples = 0}};
+    HalfOracle alone(shop.data().catalog);
+    PopularFallback model(alone, shop.data());
+    Popularity popular(shop.data(), FloorCounts::kTrain);
+    const std::vector<Ranker*> rankers{&model, &alone, &popular};
+    const auto results = evaluate(comm, rankers, shop.data(), options).rankers;
+    EXPECT_EQ(results[0].name, "rondo");
+    EXPECT_EQ(results[0].metrics, results[1].metrics);
+    EXPECT_EQ(results[0].metrics_without_history, results[2].metrics_without_history);
+    EXPECT_NE(results[0].metrics_without_history, results[1].metrics_without_history);
   });
 }
 
