@@ -45,8 +45,9 @@ int run_evaluate(int argc, char** argv) {
         const auto checkpoint = (*values)["checkpoint"].as<std::string>();
         const LoadedWeights weights = load_weights(run, checkpoint, recommender, process.comm);
         EvaluationRequest request{held_out, weights.step};
-        // Of the newest checkpoint: what `recommend` reads.
-        if (checkpoint.empty()) request.on_index = index_keeper(process.comm, run, weights.checkpoint, job, data);
+        // Of the newest checkpoint, as it was trained: what `recommend` reads.
+        if (checkpoint.empty() && weights.job_digest == job.digest)
+          request.on_index = index_keeper(process.comm, run, weights.checkpoint, job, data);
         const EvaluationReport report = evaluate_model(job, data, recommender, process.comm, request);
         if (process.comm.rank() != 0) return;
         const bool json = (*values)["json"].as<bool>();

@@ -91,6 +91,13 @@ Json errors_json(const std::filesystem::path& folder) {
   return errors;
 }
 
+/// Throws StorageError unless the file is there and, if asked for, as it was written.
+void verify_part(const std::filesystem::path& path, const std::string& sha256, InspectionDepth depth) {
+  if (!std::filesystem::exists(path)) throw StorageError(path.string() + " is missing");
+  if (depth != InspectionDepth::kDigests || sha256_of_file(path) == sha256) return;
+  throw StorageError(path.string() + " is not what was written");
+}
+
 }  // namespace
 
 Json inspect_checkpoint(const std::filesystem::path& folder, InspectionDepth depth) {
@@ -133,10 +140,7 @@ Json inspect_index(const std::filesystem::path& folder, InspectionDepth depth) {
                 {"files", Json::array()}});
     for (const IndexPart& part : index.parts) {
       out["files"].push_back({{"name", part.file}, {"items", part.items}, {"sha256", part.sha256}});
-      if (!std::filesystem::exists(folder / part.file)) throw StorageError(part.file + " is missing");
-      if (depth == InspectionDepth::kDigests && sha256_of_file(folder / part.file) != part.sha256) {
-        throw StorageError(concat((folder / part.file).string(), " is not what was written"));
-      }
+      verify_part(folder / part.file, part.sha256, depth);
     }
   } catch (const Error& error) {
     out["problem"] = error.what();

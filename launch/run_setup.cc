@@ -89,7 +89,7 @@ LoadedWeights load_weights(const RunFolder& run, const std::string& checkpoint, 
   }
   CheckpointContent content = checkpoint_content(recommender, nullptr);
   reader->load(content, LoadScope::kWeights);
-  return {content.step, reader->folder()};
+  return {content.step, reader->folder(), reader->manifest().job_digest};
 }
 
 EvaluationReport evaluate_model(const JobOptions& job, const RecommenderData& data, Recommender& recommender,

@@ -31,6 +31,7 @@ void require_same_job(Communicator& comm, const JobOptions& job);
 struct LoadedWeights {
   int64_t step = 0;
   std::filesystem::path checkpoint;
+  std::string job_digest;  // of the job that wrote it
 };
 
 /// Loads the weights of a checkpoint of the run (empty: the newest that is in order). Collective.

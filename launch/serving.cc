@@ -19,6 +19,7 @@ namespace {
 /// What rank 0 finds in the folders, told to all ranks.
 struct Findings {
   std::filesystem::path checkpoint;
+  bool is_own = false;  // the run's newest checkpoint, under the job that wrote it: what the stored index is of
   bool has_dataset = false;
   std::string catalogue;  // its digest; empty without a dataset
   bool has_index = false;
@@ -36,22 +37,26 @@ std::string newest_checkpoint(const std::filesystem::path& folder) {
 }
 
 Findings find(const RunFolder& run, const std::string& checkpoint, const JobOptions& job, Communicator& comm) {
-  std::string name = checkpoint, catalogue;
+  std::string name = checkpoint, catalogue, job_digest;
   int64_t has_index = 0;
   on_rank_zero(comm, "looking at the run folder", [&] {
     if (name.empty()) name = newest_checkpoint(run.checkpoints());
+    const auto folder = run.checkpoints() / name;
+    job_digest = parse_manifest(read_manifest_text(folder), folder / kManifestName).job_digest;
     if (std::filesystem::exists(job.data.dataset / kDatasetRecordFile)) {
       catalogue = read_dataset_record(job.data.dataset).digests[kCatalogFile];
     }
     has_index = std::filesystem::exists(run.index() / kIndexManifestFile) ? 1 : 0;
   });
   name = broadcast_text(comm, name, "name of a checkpoint");
+  job_digest = broadcast_text(comm, job_digest, "digest of the job");
   catalogue = broadcast_text(comm, catalogue, "digest of the catalogue");
   has_index = broadcast_value(comm, has_index, "item index");
-  return {run.checkpoints() / name, !catalogue.empty(), catalogue, has_index != 0};
+  const bool is_own = checkpoint.empty() && job_digest == job.digest;
+  return {run.checkpoints() / name, is_own, !catalogue.empty(), catalogue, has_index != 0};
 }
 
-/// Is the stored index that of another checkpoint? Then, if one was asked for by name, it is not stale but another's.
+/// Is the stored index that of another checkpoint or job? Then, if one of them was asked for, it is not stale.
 bool is_of_another(const RunFolder& run, const IndexStamp& stamp, Communicator& comm) {
   int64_t differs = 0;
   on_rank_zero(comm, "reading an item index",
@@ -59,15 +64,14 @@ bool is_of_another(const RunFolder& run, const IndexStamp& stamp, Communicator& 
   return broadcast_value(comm, differs, "item index") != 0;
 }
 
-ItemIndex compute_index(Serving& serving, const std::string& checkpoint, const RunFolder& run, const JobOptions& job,
-                        Communicator& comm) {
-  const RecommenderData& data = *serving.data;
-  Recommender recommender(serving.model, data, job.seed, comm);
+/// Of a checkpoint and `data`; its stamp is set.
+ItemIndex compute_index(const RunFolder& run, const std::string& checkpoint, const JobOptions& job,
+                        const RecommenderData& data, Communicator& comm) {
+  Recommender recommender(model_for(job, data), data, job.seed, comm);
   const LoadedWeights weights = load_weights(run, checkpoint, recommender, comm);
   ModelRanker ranker(recommender, data, job.examples, comm, weights.step);
   ranker.prepare({});
   ranker.index().stamp = index_stamp(comm, weights.checkpoint, job, data.catalog.digest);
-  serving.checkpoint = weights.checkpoint;
   return std::move(ranker.index());
 }
 
@@ -78,7 +82,7 @@ Serving open_serving(const RunFolder& run, const std::string& checkpoint, const 
   const Findings found = find(run, checkpoint, job, comm);
   const IndexStamp stamp = index_stamp(comm, found.checkpoint, job, found.catalogue);
   Serving serving{.checkpoint = found.checkpoint, .index = {}, .stored = false, .model = job.model, .data = {}};
-  serving.stored = found.has_index && (checkpoint.empty() || !is_of_another(run, stamp, comm));
+  serving.stored = found.has_index && (found.is_own || !is_of_another(run, stamp, comm));
   if (serving.stored) serving.index = read_item_index(comm, run.index(), stamp);
   if (!serving.stored && !found.has_dataset) {
     throw DataError(
@@ -86,16 +90,15 @@ Serving open_serving(const RunFolder& run, const std::string& checkpoint, const 
                "\" to make it from: rondo evaluate --run ", run.root().string(), " makes it where the dataset is"),
         ExitCode::kMissingInput);
   }
-  if (found.has_dataset) {
-    DataOptions options = job.data;
-    options.needs_text = options.needs_text && !serving.stored;
-    serving.data = open_data(options, comm, progress);
-    serving.model = model_for(job, *serving.data);
-  }
+  if (!found.has_dataset) return serving;
+  DataOptions options = job.data;
+  options.needs_text = options.needs_text && !serving.stored;
+  const RecommenderData& data = serving.data.emplace(open_data(options, comm, progress));
+  serving.model = model_for(job, data);
   if (serving.stored) return serving;
   if (comm.rank() == 0) log_info(concat("no item index of ", found.checkpoint.string(), " yet: computing it"));
-  serving.index = compute_index(serving, checkpoint, run, job, comm);
-  if (checkpoint.empty()) store_index(comm, run, serving.index);
+  serving.index = compute_index(run, found.checkpoint.filename().string(), job, data, comm);
+  if (found.is_own) store_index(comm, run, serving.index);
   return serving;
 }
 

@@ -27,7 +27,7 @@ struct Serving {
 
 /// Opens a checkpoint of the run (empty: the newest) for questions. A stored index that is current is used, and then
 /// neither weights nor, for questions about items alone, the dataset is read. Without one it is computed; that of the
-/// newest checkpoint is then kept in the run.
+/// newest checkpoint, under the job that wrote it, is then kept in the run.
 ///
 /// Throws ConfigError for a stored index that is stale, with what to do; DataError (kMissingInput) when there is
 /// neither an index nor a dataset to make one from. Collective.

@@ -88,6 +88,17 @@ TEST_F(InspectCommandTest, DescribesARunAndItsCheckpoints) {
   EXPECT_EQ(inspect("run/checkpoints/step-000000003")["step"], 3);
 }
 
+TEST_F(InspectCommandTest, DescribesTheIndexOfARun) {
+  ASSERT_NO_FATAL_FAILURE(make_run());
+  const Json index = inspect("run", {"--verify"})["index"];
+  EXPECT_EQ(index["items"], kItems);
+  EXPECT_EQ(index["digests_verified"], true);
+  ASSERT_EQ(index["files"].size(), 1U);
+  damage("run/index/" + index["files"][0]["name"].get<std::string>());
+  EXPECT_THAT(inspect("run/index", {"--verify"})["problem"], HasSubstr("is not what was written"));
+  EXPECT_EQ(code_, static_cast<int>(ExitCode::kIoOrDeadline));
+}
+
 TEST_F(InspectCommandTest, SaysWhatIsWrongWithACheckpoint) {
   ASSERT_NO_FATAL_FAILURE(make_run());
   damage("run/checkpoints/step-000000006/rows-00000.h5");

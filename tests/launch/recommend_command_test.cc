@@ -103,6 +103,15 @@ TEST_F(RecommendCommandTest, AnotherCheckpointHasItsOwnVectors) {
   EXPECT_EQ(recommend({"--user", "u3"})["index"], "stored");  // still that of the newest
 }
 
+TEST_F(RecommendCommandTest, AnotherJobNeitherUsesNorReplacesTheIndex) {
+  const Json stored = recommend({"--user", "u3"});
+  const Json other = recommend({"--user", "u3", "--set", "model.category_beta=0"});
+  EXPECT_EQ(other["index"], "computed");
+  EXPECT_NE(other["items"], stored["items"]);
+  ASSERT_EQ(run({"evaluate", "--run", path("run"), "--set", "model.category_beta=0"}), 0);
+  EXPECT_EQ(recommend({"--user", "u3"}), stored);
+}
+
 TEST_F(RecommendCommandTest, SaysWhyItFallsBackToPopularity) {
   const Json unknown = recommend({"--user", "nobody"});
   EXPECT_EQ(unknown["by"], "popularity");
