@@ -60,6 +60,16 @@ Placement to_placement(proto::Placement from) {
   throw InternalError(concat("placement ", static_cast<int>(from), " is not known"));
 }
 
+RowType to_row_type(proto::NumberType from) {
+  if (from == proto::FP32) return RowType::kFloat32;
+  return from == proto::FP16 ? RowType::kFloat16 : RowType::kBFloat16;
+}
+
+WireCodec to_codec(proto::NumberType from) {
+  if (from == proto::FP32) return WireCodec::kNone;
+  return from == proto::FP16 ? WireCodec::kFloat16 : WireCodec::kBFloat16;
+}
+
 /// Name and width are the model's to say.
 TableSpec to_table(const proto::Table& from, const std::string& name) {
   TableSpec to;
@@ -71,6 +81,9 @@ TableSpec to_table(const proto::Table& from, const std::string& name) {
   to.initial_scale = from.initial_scale();
   to.count_decay = from.count_decay();
   to.optimizer = to_row_optimizer(from.optimizer());
+  to.row_type = to_row_type(from.row_type());
+  to.row_codec = to_codec(from.row_codec());
+  to.gradient_codec = to_codec(from.gradient_codec());
   return to;
 }
 

@@ -21,10 +21,11 @@ int64_t round_up(int64_t value, int64_t multiple) { return (value + multiple - 1
 }  // namespace
 
 RowLayout::RowLayout(const TableSpec& spec, int64_t columns) {
-  const int64_t scalar = spec.row_type == RowType::kFloat64 ? sizeof(double) : sizeof(float);
+  const int64_t scalar = std::max<int64_t>(sizeof(float), bytes_of(spec.row_type));  // of the state
   state_width = rondo::state_width(spec.optimizer.kind, columns);
-  values_bytes = columns * scalar;
-  count_offset = values_bytes + state_width * scalar;
+  values_bytes = columns * bytes_of(spec.row_type);
+  state_offset = round_up(values_bytes, scalar);
+  count_offset = state_offset + state_width * scalar;
   version_offset = round_up(count_offset + static_cast<int64_t>(sizeof(float)), sizeof(int64_t));
   record_bytes = version_offset + static_cast<int64_t>(sizeof(int64_t));
 }

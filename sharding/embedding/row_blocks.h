@@ -10,19 +10,20 @@
 
 namespace rondo {
 
-/// One row in memory: values [dim], state [state_width] (same type), count, version. One record, so that a row costs
-/// one page and neighbouring cache lines.
+/// One row in memory: values [dim], state [state_width] (fp32; fp64 of fp64 rows), count, version. One record, so that
+/// a row costs one page and neighbouring cache lines.
 struct RowLayout {
   /// Of `columns` of the table's columns.
   RowLayout(const TableSpec& spec, int64_t columns);
 
-  int64_t state_width;     // scalars
-  int64_t values_bytes;    // the state starts here
+  int64_t state_width;  // scalars
+  int64_t values_bytes;
+  int64_t state_offset;
   int64_t count_offset;    // float
   int64_t version_offset;  // int64
   int64_t record_bytes;    // distance of records; a multiple of 8
 
-  int64_t state_bytes() const { return count_offset - values_bytes; }
+  int64_t state_bytes() const { return count_offset - state_offset; }
 };
 
 /// Memory of rows by slot, in blocks of a fixed number of records: growth copies nothing and rows never move.

@@ -8,12 +8,15 @@
 // After foreach_target.h, which compiles this file once for each instruction set.
 #include <hwy/highway.h>
 
+#include "sharding/base/half_lanes-inl.h"
+
 HWY_BEFORE_NAMESPACE();
 namespace rondo {
 namespace HWY_NAMESPACE {
 namespace {
 
 namespace hn = hwy::HWY_NAMESPACE;
+namespace half_lanes = rondo::half::HWY_NAMESPACE;
 
 // Without a fused multiply-add of the processor the scalar definition runs instead: same bits, slower.
 #if HWY_NATIVE_FMA
@@ -67,44 +70,125 @@ HWY_INLINE T product_sum(const T* a, const T* b, int64_t dim) {
   return join_partial_sums(sums);
 }
 
-/// values = decay values - rate direction.
-template <typename T>
-HWY_INLINE void step_along(T rate, T decay, T* values, const T* direction, int64_t dim) {
-  const Columns<T> d;
+/// Reads and writes the values of one row by columns, as widen and write_value do.
+template <typename V>
+class ValueLanes {
+ public:
+  using T = ComputeType<V>;
+  using D = Columns<T>;
+
+  explicit ValueLanes(const LearningRow<V>& row) : values_(row.values) {}
+  HWY_INLINE hn::Vec<D> read(D d, int64_t c, int64_t left) const { return load(d, values_ + c, left); }
+  HWY_INLINE void write(D d, hn::Vec<D> value, int64_t c, int64_t left) const { store(d, value, values_ + c, left); }
+
+ private:
+  V* values_;
+};
+
+#if HWY_NATIVE_FMA
+template <typename V>
+class HalfLanes {
+ public:
+  using D = Columns<float>;
+
+  explicit HalfLanes(const LearningRow<V>& row)
+      : values_(reinterpret_cast<uint16_t*>(row.values)), rounding_(row.rounding), first_column_(row.first_column) {}
+
+  HWY_INLINE hn::Vec<D> read(D d, int64_t c, int64_t left) const {
+    const hn::Rebind<uint16_t, D> words;
+    if (left >= static_cast<int64_t>(hn::Lanes(d))) {
+      return half_lanes::widen_lanes(d, V{}, hn::LoadU(words, values_ + c));
+    }
+    HWY_ALIGN uint16_t whole[kPartialSums] = {};
+    std::copy_n(values_ + c, left, whole);
+    return half_lanes::widen_lanes(d, V{}, hn::Load(words, whole));
+  }
+
+  HWY_INLINE void write(D d, hn::Vec<D> value, int64_t c, int64_t left) const {
+    const hn::Rebind<uint16_t, D> words;
+    const auto rounded = half_lanes::stochastic_lanes<V>(d, value, random(d, first_column_ + c));
+    if (left >= static_cast<int64_t>(hn::Lanes(d))) return hn::StoreU(rounded, words, values_ + c);
+    HWY_ALIGN uint16_t whole[kPartialSums];
+    hn::Store(rounded, words, whole);
+    std::copy_n(whole, left, values_ + c);
+  }
+
+ private:
+  /// rounding_bits of the columns from `column` on: low and high halves of numbers column / 2, column / 2 + 1, ...
+  HWY_INLINE half_lanes::Bits<D> random(D d, int64_t column) const {
+    if (column % 2 != 0) return random_from_odd(d, column);
+    const hn::Repartition<uint64_t, D> wide;
+    const uint64_t start = rounding_ + static_cast<uint64_t>(column) / 2 * CounterRandom::kGamma;
+    auto x = hn::Add(hn::Set(wide, start), hn::Iota(wide, 1) * hn::Set(wide, CounterRandom::kGamma));
+    x = hn::Xor(x, hn::ShiftRight<30>(x)) * hn::Set(wide, uint64_t{0xbf58476d1ce4e5b9ULL});
+    x = hn::Xor(x, hn::ShiftRight<27>(x)) * hn::Set(wide, uint64_t{0x94d049bb133111ebULL});
+    x = hn::Xor(x, hn::ShiftRight<31>(x));
+    return hn::BitCast(hn::RebindToUnsigned<D>(), x);
+  }
+
+  half_lanes::Bits<D> random_from_odd(D d, int64_t column) const {
+    HWY_ALIGN uint32_t bits[kPartialSums];
+    for (size_t i = 0; i < hn::Lanes(d); ++i) bits[i] = rounding_bits(rounding_, column + static_cast<int64_t>(i));
+    return hn::Load(hn::RebindToUnsigned<D>(), bits);
+  }
+
+  uint16_t* values_;
+  uint64_t rounding_;
+  int64_t first_column_;
+};
+template <>
+class ValueLanes<Float16> : public HalfLanes<Float16> {
+  using HalfLanes::HalfLanes;
+};
+template <>
+class ValueLanes<BFloat16> : public HalfLanes<BFloat16> {
+  using HalfLanes::HalfLanes;
+};
+#endif
+
+/// values = decay values - rate gradient.
+template <typename V>
+HWY_INLINE void step_along(ComputeType<V> rate, const RowStep<ComputeType<V>>& step, const LearningRow<V>& row,
+                           int64_t dim) {
+  const Columns<ComputeType<V>> d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  const auto rates = hn::Set(d, rate), decays = hn::Set(d, decay);
+  const ValueLanes<V> values(row);
+  const auto rates = hn::Set(d, rate), decay = hn::Set(d, step.decay);
   for (int64_t c = 0; c < dim; c += lanes) {
-    const auto kept = hn::Mul(decays, load(d, values + c, dim - c));
-    store(d, hn::NegMulAdd(rates, load(d, direction + c, dim - c), kept), values + c, dim - c);
+    const int64_t left = dim - c;
+    const auto kept = hn::Mul(decay, values.read(d, c, left));
+    values.write(d, hn::NegMulAdd(rates, load(d, row.gradient + c, left), kept), c, left);
   }
 }
 
-template <typename T>
-HWY_INLINE void adagrad_columns(const RowStep<T>& step, const LearningRow<T>& row, int64_t dim) {
-  const Columns<T> d;
+template <typename V>
+HWY_INLINE void adagrad_columns(const RowStep<ComputeType<V>>& step, const LearningRow<V>& row, int64_t dim) {
+  const Columns<ComputeType<V>> d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   const auto rate = hn::Set(d, step.rate), decay = hn::Set(d, step.decay), epsilon = hn::Set(d, step.epsilon);
   const auto scale = hn::Set(d, row.scale);
+  const ValueLanes<V> values(row);
   for (int64_t c = 0; c < dim; c += lanes) {
     const int64_t left = dim - c;
     const auto g = hn::Mul(scale, load(d, row.gradient + c, left));
     const auto s = hn::MulAdd(g, g, load(d, row.state + c, left));
     store(d, s, row.state + c, left);
     const auto direction = hn::Div(g, hn::Add(hn::Sqrt(s), epsilon));
-    store(d, hn::NegMulAdd(rate, direction, hn::Mul(decay, load(d, row.values + c, left))), row.values + c, left);
+    values.write(d, hn::NegMulAdd(rate, direction, hn::Mul(decay, values.read(d, c, left))), c, left);
   }
 }
 
-template <typename T>
-HWY_INLINE void adam_columns(const RowStep<T>& step, const LearningRow<T>& row, int64_t dim) {
-  T* const first = row.state;
-  T* const second = row.state + dim;
-  const Columns<T> d;
+template <typename V>
+HWY_INLINE void adam_columns(const RowStep<ComputeType<V>>& step, const LearningRow<V>& row, int64_t dim) {
+  auto* const first = row.state;
+  auto* const second = row.state + dim;
+  const Columns<ComputeType<V>> d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   const auto beta1 = hn::Set(d, step.beta1), gain1 = hn::Set(d, step.gain1), unbias1 = hn::Set(d, step.unbias1);
   const auto beta2 = hn::Set(d, step.beta2), gain2 = hn::Set(d, step.gain2), unbias2 = hn::Set(d, step.unbias2);
   const auto rate = hn::Set(d, step.rate), decay = hn::Set(d, step.decay), epsilon = hn::Set(d, step.epsilon);
   const auto scale = hn::Set(d, row.scale);
+  const ValueLanes<V> values(row);
   for (int64_t c = 0; c < dim; c += lanes) {
     const int64_t left = dim - c;
     const auto g = hn::Mul(scale, load(d, row.gradient + c, left));
@@ -114,36 +198,37 @@ HWY_INLINE void adam_columns(const RowStep<T>& step, const LearningRow<T>& row, 
     store(d, v, second + c, left);
     const auto root = hn::Add(hn::Sqrt(hn::Mul(v, unbias2)), epsilon);
     const auto direction = hn::Div(hn::Mul(m, unbias1), root);
-    store(d, hn::NegMulAdd(rate, direction, hn::Mul(decay, load(d, row.values + c, left))), row.values + c, left);
+    values.write(d, hn::NegMulAdd(rate, direction, hn::Mul(decay, values.read(d, c, left))), c, left);
   }
 }
 
-template <typename T>
-HWY_INLINE void row_wise_adam_columns(const RowStep<T>& step, const LearningRow<T>& row, int64_t dim) {
-  const Columns<T> d;
+template <typename V>
+HWY_INLINE void row_wise_adam_columns(const RowStep<ComputeType<V>>& step, const LearningRow<V>& row, int64_t dim) {
+  const Columns<ComputeType<V>> d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   const auto rate = hn::Set(d, row_wise_adam_rate(step, row, dim)), decay = hn::Set(d, step.decay);
   const auto beta1 = hn::Set(d, step.beta1), gain1 = hn::Set(d, step.gain1), scale = hn::Set(d, row.scale);
+  const ValueLanes<V> values(row);
   for (int64_t c = 0; c < dim; c += lanes) {
     const int64_t left = dim - c;
     const auto g = hn::Mul(scale, load(d, row.gradient + c, left));
     const auto m = hn::MulAdd(beta1, load(d, row.state + c, left), hn::Mul(gain1, g));
     store(d, m, row.state + c, left);
-    store(d, hn::NegMulAdd(rate, m, hn::Mul(decay, load(d, row.values + c, left))), row.values + c, left);
+    values.write(d, hn::NegMulAdd(rate, m, hn::Mul(decay, values.read(d, c, left))), c, left);
   }
 }
 
-template <typename T>
-HWY_INLINE void update_vectorised(const RowStep<T>& step, const LearningRow<T>& row, int64_t dim) {
+template <typename V>
+HWY_INLINE void update_vectorised(const RowStep<ComputeType<V>>& step, const LearningRow<V>& row, int64_t dim) {
   switch (step.kind) {
     case RowOptimizerKind::kNone:
       return;
     case RowOptimizerKind::kSgd:
-      return step_along(step.rate * row.scale, step.decay, row.values, row.gradient, dim);
+      return step_along(step.rate * row.scale, step, row, dim);
     case RowOptimizerKind::kAdagrad:
       return adagrad_columns(step, row, dim);
     case RowOptimizerKind::kRowWiseAdagrad:
-      return step_along(row_wise_adagrad_rate(step, row), step.decay, row.values, row.gradient, dim);
+      return step_along(row_wise_adagrad_rate(step, row), step, row, dim);
     case RowOptimizerKind::kAdam:
       return adam_columns(step, row, dim);
     case RowOptimizerKind::kRowWiseAdam:
@@ -151,9 +236,9 @@ HWY_INLINE void update_vectorised(const RowStep<T>& step, const LearningRow<T>& 
   }
 }
 
-template <typename T>
-void update_rows_of(const RowStep<T>& step, std::span<const LearningRow<T>> rows, int64_t dim) {
-  for (const LearningRow<T>& row : rows) {
+template <typename V>
+void update_rows_of(const RowStep<ComputeType<V>>& step, std::span<const LearningRow<V>> rows, int64_t dim) {
+  for (const LearningRow<V>& row : rows) {
     if constexpr (kVectorised) {
       update_vectorised(step, row, dim);
     } else {
@@ -219,6 +304,12 @@ void update_rows_f32(const RowStep<float>& step, std::span<const LearningRow<flo
 void update_rows_f64(const RowStep<double>& step, std::span<const LearningRow<double>> rows, int64_t dim) {
   update_rows_of(step, rows, dim);
 }
+void update_rows_f16(const RowStep<float>& step, std::span<const LearningRow<Float16>> rows, int64_t dim) {
+  update_rows_of(step, rows, dim);
+}
+void update_rows_bf16(const RowStep<float>& step, std::span<const LearningRow<BFloat16>> rows, int64_t dim) {
+  update_rows_of(step, rows, dim);
+}
 void sums_of_squares_f32(const float* rows, int64_t count, int64_t dim, float* sums) {
   squares_of_rows(rows, count, dim, sums);
 }
@@ -242,6 +333,8 @@ namespace rondo {
 
 HWY_EXPORT(update_rows_f32);
 HWY_EXPORT(update_rows_f64);
+HWY_EXPORT(update_rows_f16);
+HWY_EXPORT(update_rows_bf16);
 HWY_EXPORT(sums_of_squares_f32);
 HWY_EXPORT(sums_of_squares_f64);
 HWY_EXPORT(add_row_f32);
@@ -258,6 +351,14 @@ void update_rows(const RowStep<float>& step, std::span<const LearningRow<float>>
 template <>
 void update_rows(const RowStep<double>& step, std::span<const LearningRow<double>> rows, int64_t dim) {
   HWY_DYNAMIC_DISPATCH(update_rows_f64)(step, rows, dim);
+}
+template <>
+void update_rows(const RowStep<float>& step, std::span<const LearningRow<Float16>> rows, int64_t dim) {
+  HWY_DYNAMIC_DISPATCH(update_rows_f16)(step, rows, dim);
+}
+template <>
+void update_rows(const RowStep<float>& step, std::span<const LearningRow<BFloat16>> rows, int64_t dim) {
+  HWY_DYNAMIC_DISPATCH(update_rows_bf16)(step, rows, dim);
 }
 template <>
 void sums_of_squares(const float* rows, int64_t count, int64_t dim, float* sums) {

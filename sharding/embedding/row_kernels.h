@@ -9,9 +9,9 @@ namespace rondo {
 
 /// Vectorised loops over rows, for the processor at hand (Highway, dynamic dispatch). T is float or double. One thread.
 
-/// update_row, bit for bit, on each of `rows`.
-template <typename T>
-void update_rows(const RowStep<T>& step, std::span<const LearningRow<T>> rows, int64_t dim);
+/// update_row, bit for bit, on each of `rows`. V: float, double, Float16, BFloat16.
+template <typename V>
+void update_rows(const RowStep<ComputeType<V>>& step, std::span<const LearningRow<V>> rows, int64_t dim);
 
 /// sums[i] = sum_of_products of row i with itself, bit for bit; `rows` [count, dim].
 template <typename T>

@@ -3,7 +3,9 @@
 #include <cmath>
 #include <cstdint>
 
+#include "sharding/base/half.h"
 #include "sharding/base/host_device.h"
+#include "sharding/base/random.h"
 #include "sharding/plan/table_spec.h"
 
 namespace rondo {
@@ -57,15 +59,33 @@ RONDO_HOST_DEVICE T sum_of_products(const T* a, const T* b, int64_t dim) {
   return join_partial_sums(sums);
 }
 
-/// A row that learns: what one optimizer step reads and writes.
-template <typename T>
+/// A row that learns: what one optimizer step reads and writes. V is the type of its values in memory.
+template <typename V>
 struct LearningRow {
-  T* values;          // [dim]
-  T* state;           // [state_width]
-  const T* gradient;  // [dim]
-  T scale;            // on the gradient, which is clipped by it; 1: as it is
-  T mean_square;      // of `gradient`, unscaled
+  using T = ComputeType<V>;
+  V* values;                 // [dim]
+  T* state;                  // [state_width]
+  const T* gradient;         // [dim]
+  T scale;                   // on the gradient, which is clipped by it; 1: as it is
+  T mean_square;             // of `gradient`, unscaled
+  uint64_t rounding = 0;     // values of 16 bits: the row's sequence of random numbers in this step
+  int64_t first_column = 0;  // of the table's, for `rounding`
 };
+
+/// The random bits that round column `column` of a table: a number of the sequence serves two columns.
+RONDO_HOST_DEVICE inline uint32_t rounding_bits(uint64_t sequence, int64_t column) {
+  const uint64_t bits = CounterRandom::bits_at(sequence, static_cast<uint64_t>(column) / 2);
+  return static_cast<uint32_t>(column % 2 == 0 ? bits : bits >> 32);
+}
+
+template <typename V>
+RONDO_HOST_DEVICE void write_value(const LearningRow<V>& row, int64_t c, ComputeType<V> value) {
+  if constexpr (sizeof(V) == sizeof(uint16_t)) {
+    row.values[c] = stochastic<V>(value, rounding_bits(row.rounding, row.first_column + c));
+  } else {
+    row.values[c] = value;
+  }
+}
 
 /// What brings a gradient of this norm^2 down to norm `limit`; 1 where it is below, or for limit 0.
 template <typename T>
@@ -74,67 +94,71 @@ RONDO_HOST_DEVICE T clipping_factor(T norm_square, T limit) {
   return limit > T{0} && norm > limit ? limit / norm : T{1};
 }
 
-template <typename T>
-RONDO_HOST_DEVICE T scaled_mean_square(const LearningRow<T>& row) {
+template <typename V>
+RONDO_HOST_DEVICE ComputeType<V> scaled_mean_square(const LearningRow<V>& row) {
   return (row.scale * row.scale) * row.mean_square;
 }
 
-template <typename T>
-RONDO_HOST_DEVICE void sgd_row(const RowStep<T>& step, const LearningRow<T>& row, int64_t dim) {
-  const T rate = step.rate * row.scale;
-  for (int64_t c = 0; c < dim; ++c) row.values[c] = std::fma(-rate, row.gradient[c], step.decay * row.values[c]);
+template <typename V>
+RONDO_HOST_DEVICE void sgd_row(const RowStep<ComputeType<V>>& step, const LearningRow<V>& row, int64_t dim) {
+  const ComputeType<V> rate = step.rate * row.scale;
+  for (int64_t c = 0; c < dim; ++c)
+    write_value(row, c, std::fma(-rate, row.gradient[c], step.decay * widen(row.values[c])));
 }
 
-template <typename T>
-RONDO_HOST_DEVICE void adagrad_row(const RowStep<T>& step, const LearningRow<T>& row, int64_t dim) {
+template <typename V>
+RONDO_HOST_DEVICE void adagrad_row(const RowStep<ComputeType<V>>& step, const LearningRow<V>& row, int64_t dim) {
   for (int64_t c = 0; c < dim; ++c) {
-    const T gradient = row.scale * row.gradient[c];
+    const auto gradient = row.scale * row.gradient[c];
     row.state[c] = std::fma(gradient, gradient, row.state[c]);
-    const T direction = gradient / (std::sqrt(row.state[c]) + step.epsilon);
-    row.values[c] = std::fma(-step.rate, direction, step.decay * row.values[c]);
+    const auto direction = gradient / (std::sqrt(row.state[c]) + step.epsilon);
+    write_value(row, c, std::fma(-step.rate, direction, step.decay * widen(row.values[c])));
   }
 }
 
 /// State 0 is the accumulator. Returns the rate of the whole row, for a gradient without scale.
-template <typename T>
-RONDO_HOST_DEVICE T row_wise_adagrad_rate(const RowStep<T>& step, const LearningRow<T>& row) {
+template <typename V>
+RONDO_HOST_DEVICE ComputeType<V> row_wise_adagrad_rate(const RowStep<ComputeType<V>>& step, const LearningRow<V>& row) {
   row.state[0] = row.state[0] + scaled_mean_square(row);
   return step.rate * row.scale / (std::sqrt(row.state[0]) + step.epsilon);
 }
 
-template <typename T>
-RONDO_HOST_DEVICE void row_wise_adagrad_row(const RowStep<T>& step, const LearningRow<T>& row, int64_t dim) {
-  const T rate = row_wise_adagrad_rate(step, row);
-  for (int64_t c = 0; c < dim; ++c) row.values[c] = std::fma(-rate, row.gradient[c], step.decay * row.values[c]);
+template <typename V>
+RONDO_HOST_DEVICE void row_wise_adagrad_row(const RowStep<ComputeType<V>>& step, const LearningRow<V>& row,
+                                            int64_t dim) {
+  const ComputeType<V> rate = row_wise_adagrad_rate(step, row);
+  for (int64_t c = 0; c < dim; ++c)
+    write_value(row, c, std::fma(-rate, row.gradient[c], step.decay * widen(row.values[c])));
 }
 
-template <typename T>
-RONDO_HOST_DEVICE void adam_row(const RowStep<T>& step, const LearningRow<T>& row, int64_t dim) {
-  T* const first = row.state;
-  T* const second = row.state + dim;
+template <typename V>
+RONDO_HOST_DEVICE void adam_row(const RowStep<ComputeType<V>>& step, const LearningRow<V>& row, int64_t dim) {
+  auto* const first = row.state;
+  auto* const second = row.state + dim;
   for (int64_t c = 0; c < dim; ++c) {
-    const T gradient = row.scale * row.gradient[c];
+    const auto gradient = row.scale * row.gradient[c];
     first[c] = std::fma(step.beta1, first[c], step.gain1 * gradient);
     second[c] = std::fma(step.beta2, second[c], (step.gain2 * gradient) * gradient);
-    const T direction = (first[c] * step.unbias1) / (std::sqrt(second[c] * step.unbias2) + step.epsilon);
-    row.values[c] = std::fma(-step.rate, direction, step.decay * row.values[c]);
+    const auto direction = (first[c] * step.unbias1) / (std::sqrt(second[c] * step.unbias2) + step.epsilon);
+    write_value(row, c, std::fma(-step.rate, direction, step.decay * widen(row.values[c])));
   }
 }
 
 /// State `dim` is the row's second moment. Returns the rate of the whole row, for its first moment m.
-template <typename T>
-RONDO_HOST_DEVICE T row_wise_adam_rate(const RowStep<T>& step, const LearningRow<T>& row, int64_t dim) {
-  T& second = row.state[dim];
+template <typename V>
+RONDO_HOST_DEVICE ComputeType<V> row_wise_adam_rate(const RowStep<ComputeType<V>>& step, const LearningRow<V>& row,
+                                                    int64_t dim) {
+  auto& second = row.state[dim];
   second = std::fma(step.beta2, second, step.gain2 * scaled_mean_square(row));
   return step.rate * step.unbias1 / (std::sqrt(second * step.unbias2) + step.epsilon);
 }
 
-template <typename T>
-RONDO_HOST_DEVICE void row_wise_adam_row(const RowStep<T>& step, const LearningRow<T>& row, int64_t dim) {
-  const T rate = row_wise_adam_rate(step, row, dim);
+template <typename V>
+RONDO_HOST_DEVICE void row_wise_adam_row(const RowStep<ComputeType<V>>& step, const LearningRow<V>& row, int64_t dim) {
+  const ComputeType<V> rate = row_wise_adam_rate(step, row, dim);
   for (int64_t c = 0; c < dim; ++c) {
     row.state[c] = std::fma(step.beta1, row.state[c], step.gain1 * (row.scale * row.gradient[c]));
-    row.values[c] = std::fma(-rate, row.state[c], step.decay * row.values[c]);
+    write_value(row, c, std::fma(-rate, row.state[c], step.decay * widen(row.values[c])));
   }
 }
 
@@ -147,8 +171,8 @@ RONDO_HOST_DEVICE void row_wise_adam_row(const RowStep<T>& step, const LearningR
 ///   Adam               m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2;
 ///                      w = decay w - rate (m unbias1) / (sqrt(v unbias2) + eps)
 ///   row-wise Adam      the same, with v = b2 v + (1 - b2) mean(g^2), one number a row
-template <typename T>
-RONDO_HOST_DEVICE void update_row(const RowStep<T>& step, const LearningRow<T>& row, int64_t dim) {
+template <typename V>
+RONDO_HOST_DEVICE void update_row(const RowStep<ComputeType<V>>& step, const LearningRow<V>& row, int64_t dim) {
   switch (step.kind) {
     case RowOptimizerKind::kNone:
       return;

@@ -17,6 +17,8 @@
 #include "sharding/embedding/key_index.h"
 #include "sharding/embedding/row_blocks.h"
 #include "sharding/embedding/row_kernels.h"
+#include "sharding/embedding/row_types.h"
+#include "sharding/exchange/wire_codec.h"
 #include "sharding/plan/key_placement.h"
 
 namespace rondo {
@@ -37,8 +39,6 @@ const TableSpec& validated(const TableSpec& spec) {
   validate(spec);
   return spec;
 }
-
-at::ScalarType scalar_type(RowType type) { return type == RowType::kFloat64 ? at::kDouble : at::kFloat; }
 
 Slots make_slots(const TableSpec& spec, BucketRange range, const KeyPlacement& placement) {
   if (spec.key_space == KeySpace::kDense) return DenseSlots(range, placement.layout());
@@ -83,7 +83,7 @@ struct RowStore::Impl {
       : spec(validated(table)),
         range(shard.buckets),
         columns(shard.columns),
-        random(seed ^ hash_bytes(spec.name), 0, RandomPurpose::kInitialRow),
+        table_seed(seed ^ hash_bytes(spec.name)),
         placement(spec, 1),
         layout(spec, columns.count()),
         slots(make_slots(spec, range, placement)),
@@ -95,6 +95,7 @@ struct RowStore::Impl {
   }
 
   at::ScalarType type() const { return scalar_type(spec.row_type); }
+  at::ScalarType compute_type() const { return rondo::compute_type(spec.row_type); }
   void find(std::span<const uint64_t> keys, std::span<int64_t> found) const;
   std::vector<KeySlot> entries_of(BucketRange wanted) const;
   InsertedKey insert(uint64_t key);
@@ -106,9 +107,9 @@ struct RowStore::Impl {
   void for_each_chunk(std::span<const int64_t> wanted, ByteRange fetched, const Body& body) const;
   void initialise(std::span<const KeySlot> fresh) const;
   void fill(std::span<const int64_t> filled, const BucketRows& rows) const;
-  template <typename T>
-  void initialise_row(uint64_t key, std::byte* row) const;
-  template <typename T>
+  template <typename V>
+  void initialise_row(uint64_t sequence, std::byte* row) const;
+  template <typename V>
   void update(const RowUpdate& update) const;
   template <typename T>
   double norm_square(const RowUpdate& update) const;
@@ -126,7 +127,7 @@ struct RowStore::Impl {
   TableSpec spec;
   BucketRange range;
   ColumnRange columns;
-  CounterRandom random;
+  uint64_t table_seed;
   KeyPlacement placement;
   RowLayout layout;
   Slots slots;
@@ -187,27 +188,30 @@ void RowStore::Impl::for_each_chunk(std::span<const int64_t> wanted, ByteRange f
   });
 }
 
-template <typename T>
-void RowStore::Impl::initialise_row(uint64_t key, std::byte* row) const {
-  T* const values = reinterpret_cast<T*>(row);
-  const uint64_t sequence = random.sequence(key);
+template <typename V>
+void RowStore::Impl::initialise_row(uint64_t sequence, std::byte* row) const {
+  V* const values = reinterpret_cast<V*>(row);
   for (int64_t c = 0; c < columns.count(); ++c) {
     const auto column = static_cast<uint64_t>(columns.first + c);
     const double unit = CounterRandom::to_unit(CounterRandom::bits_at(sequence, column));
-    values[c] = static_cast<T>(spec.initial_scale * (2.0 * unit - 1.0));
+    const auto value = static_cast<ComputeType<V>>(spec.initial_scale * (2.0 * unit - 1.0));
+    if constexpr (kRounds<V>) {
+      values[c] = nearest<V>(value);
+    } else {
+      values[c] = value;
+    }
   }
-  std::fill_n(values + columns.count(), layout.state_width, T{0});
+  std::memset(row + layout.state_offset, 0, static_cast<size_t>(layout.state_bytes()));
   store_as(row + layout.count_offset, 0.0F);
   store_as(row + layout.version_offset, int64_t{0});
 }
 
 void RowStore::Impl::initialise(std::span<const KeySlot> fresh) const {
-  parallel_for(static_cast<int64_t>(fresh.size()), kRowGrain, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      std::byte* const row = blocks.row(fresh[i].slot);
-      spec.row_type == RowType::kFloat64 ? initialise_row<double>(fresh[i].key, row)
-                                         : initialise_row<float>(fresh[i].key, row);
-    }
+  const CounterRandom random(table_seed, 0, RandomPurpose::kInitialRow);
+  with_row_type(spec.row_type, [&]<typename V>(V) {
+    parallel_for(static_cast<int64_t>(fresh.size()), kRowGrain, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) initialise_row<V>(random.sequence(fresh[i].key), blocks.row(fresh[i].slot));
+    });
   });
 }
 
@@ -219,7 +223,7 @@ void RowStore::Impl::fill(std::span<const int64_t> filled, const BucketRows& row
     for (int64_t i = begin; i < end; ++i) {
       std::byte* const row = blocks.row(filled[i]);
       std::copy_n(values + i * layout.values_bytes, layout.values_bytes, row);
-      std::copy_n(state + i * layout.state_bytes(), layout.state_bytes(), row + layout.values_bytes);
+      std::copy_n(state + i * layout.state_bytes(), layout.state_bytes(), row + layout.state_offset);
       store_as(row + layout.count_offset, rows.counts[i]);
       store_as(row + layout.version_offset, rows.versions[i]);
     }
@@ -228,11 +232,12 @@ void RowStore::Impl::fill(std::span<const int64_t> filled, const BucketRows& row
 
 void RowStore::Impl::check_gradients(const RowUpdate& update) const {
   const auto rows = static_cast<int64_t>(update.slots.size());
-  check_matrix(update.gradients, rows, columns.count(), type());
+  check_matrix(update.gradients, rows, columns.count(), compute_type());
   const at::Tensor& given = update.mean_squares;
   RONDO_CHECK(columns.count() == spec.dim || !takes_mean_squares(spec.optimizer) || given.defined(),
               "mean squares of table ", spec.name);
-  RONDO_CHECK(!given.defined() || (given.scalar_type() == type() && given.numel() == rows && given.is_contiguous()));
+  RONDO_CHECK(!given.defined() ||
+              (given.scalar_type() == compute_type() && given.numel() == rows && given.is_contiguous()));
 }
 
 /// Sums of squares of the columns held, of rows [first, first + squares.size()) of `update`; left as they are when
@@ -286,22 +291,31 @@ uint64_t RowStore::Impl::key_of(int64_t slot) const {
   return entry->key;
 }
 
-template <typename T>
+template <typename V>
 void RowStore::Impl::update(const RowUpdate& update) const {
+  using T = ComputeType<V>;
   const auto step = make_row_step<T>(spec.optimizer, update.step, update.learning_rate_factor);
+  const CounterRandom rounding(table_seed, static_cast<uint64_t>(update.step), RandomPurpose::kRounding);
   const auto factor = static_cast<T>(update.gradient_factor);
   const T* const gradients = update.gradients.const_data_ptr<T>();
   const int64_t width = columns.count();
   for_each_chunk(update.slots, {0, layout.record_bytes}, [&](int64_t first, int64_t count, std::byte* const* rows) {
     T squares[kChunk] = {};
     measure<T>(update, first, {squares, static_cast<size_t>(count)});
-    LearningRow<T> learning[kChunk];
+    LearningRow<V> learning[kChunk];
     for (int64_t i = 0; i < count; ++i) {
-      T* const values = reinterpret_cast<T*>(rows[i]);
       const T square = mean_square(update, first + i, squares[i]);
-      learning[i] = {values, values + width, gradients + (first + i) * width, factor * row_factor(square), square};
+      learning[i] = {.values = reinterpret_cast<V*>(rows[i]),
+                     .state = reinterpret_cast<T*>(rows[i] + layout.state_offset),
+                     .gradient = gradients + (first + i) * width,
+                     .scale = factor * row_factor(square),
+                     .mean_square = square};
+      if constexpr (kRounds<V>) {
+        learning[i].rounding = rounding.sequence(update.keys[first + i]);
+        learning[i].first_column = columns.first;
+      }
     }
-    update_rows<T>(step, {learning, static_cast<size_t>(count)}, width);
+    update_rows<V>(step, {learning, static_cast<size_t>(count)}, width);
     for (int64_t i = 0; i < count; ++i) touch(rows[i], update.step, update.occurrences[first + i]);
   });
 }
@@ -356,16 +370,18 @@ void RowStore::find_or_create(std::span<const uint64_t> keys, std::span<int64_t>
 }
 
 void RowStore::gather(std::span<const int64_t> slots, at::Tensor& values) const {
-  check_matrix(values, static_cast<int64_t>(slots.size()), impl_->columns.count(), impl_->type());
-  const int64_t bytes = impl_->layout.values_bytes;
+  check_matrix(values, static_cast<int64_t>(slots.size()), impl_->columns.count(), values.scalar_type());
+  const NumberCopy copy = number_copy(impl_->type(), values.scalar_type());
+  const int64_t width = impl_->columns.count(), bytes = width * static_cast<int64_t>(values.element_size());
   auto* const to = static_cast<std::byte*>(values.data_ptr());
-  impl_->for_each_chunk(slots, {0, bytes}, [&](int64_t first, int64_t count, std::byte* const* rows) {
-    for (int64_t i = 0; i < count; ++i) {
-      std::byte* const target = to + (first + i) * bytes;
-      rows[i] == nullptr ? std::memset(target, 0, static_cast<size_t>(bytes))
-                         : std::memcpy(target, rows[i], static_cast<size_t>(bytes));
-    }
-  });
+  impl_->for_each_chunk(slots, {0, impl_->layout.values_bytes},
+                        [&](int64_t first, int64_t count, std::byte* const* rows) {
+                          for (int64_t i = 0; i < count; ++i) {
+                            std::byte* const target = to + (first + i) * bytes;
+                            rows[i] == nullptr ? static_cast<void>(std::memset(target, 0, static_cast<size_t>(bytes)))
+                                               : copy(rows[i], target, width);
+                          }
+                        });
 }
 
 void RowStore::statistics(std::span<const int64_t> slots, int64_t step, std::span<float> counts,
@@ -394,17 +410,22 @@ void RowStore::update(const RowUpdate& update) {
   RONDO_CHECK_EQ(update.occurrences.size(), update.slots.size());
   RONDO_CHECK(update.gradient_factor >= 0.0 && update.gradient_factor <= 1.0, "factor ", update.gradient_factor);
   impl_->check_gradients(update);
-  impl_->spec.row_type == RowType::kFloat64 ? impl_->update<double>(update) : impl_->update<float>(update);
+  with_row_type(impl_->spec.row_type, [&]<typename V>(V) {
+    RONDO_CHECK(!kRounds<V> || update.keys.size() == update.slots.size(), "keys of table ", impl_->spec.name);
+    impl_->update<V>(update);
+  });
 }
 
 void RowStore::assign(std::span<const int64_t> slots, const at::Tensor& values, int64_t step) {
   RONDO_CHECK_GE(step, 1);
-  check_matrix(values, static_cast<int64_t>(slots.size()), impl_->columns.count(), impl_->type());
-  const int64_t bytes = impl_->layout.values_bytes;
+  check_matrix(values, static_cast<int64_t>(slots.size()), impl_->columns.count(), values.scalar_type());
+  const NumberCopy copy = number_copy(values.scalar_type(), impl_->type());
+  const int64_t width = impl_->columns.count(), bytes = width * static_cast<int64_t>(values.element_size());
   const auto* const from = static_cast<const std::byte*>(values.const_data_ptr());
-  impl_->for_each_chunk(slots, {0, bytes}, [&](int64_t first, int64_t count, std::byte* const* rows) {
+  const ByteRange fetched{0, impl_->layout.values_bytes};
+  impl_->for_each_chunk(slots, fetched, [&](int64_t first, int64_t count, std::byte* const* rows) {
     for (int64_t i = 0; i < count; ++i) {
-      std::memcpy(rows[i], from + (first + i) * bytes, static_cast<size_t>(bytes));
+      copy(from + (first + i) * bytes, rows[i], width);
       impl_->touch(rows[i], step, 0);
     }
   });
@@ -418,7 +439,7 @@ BucketRangeRows RowStore::export_buckets(BucketRange range) const {
   const auto count = static_cast<int64_t>(entries.size());
   BucketRows rows{.keys = std::vector<uint64_t>(entries.size()),
                   .values = at::empty({count, impl_->columns.count()}, impl_->type()),
-                  .state = at::empty({count, layout.state_width}, impl_->type()),
+                  .state = at::empty({count, layout.state_width}, impl_->compute_type()),
                   .counts = std::vector<float>(entries.size()),
                   .versions = std::vector<int64_t>(entries.size())};
   auto* const values = static_cast<std::byte*>(rows.values.data_ptr());
@@ -428,7 +449,7 @@ BucketRangeRows RowStore::export_buckets(BucketRange range) const {
       const std::byte* const row = impl_->blocks.row(entries[i].slot);
       rows.keys[i] = entries[i].key;
       std::copy_n(row, layout.values_bytes, values + i * layout.values_bytes);
-      std::copy_n(row + layout.values_bytes, layout.state_bytes(), state + i * layout.state_bytes());
+      std::copy_n(row + layout.state_offset, layout.state_bytes(), state + i * layout.state_bytes());
       rows.counts[i] = load_as<float>(row + layout.count_offset);
       rows.versions[i] = load_as<int64_t>(row + layout.version_offset);
     }
@@ -450,7 +471,7 @@ void RowStore::import_buckets(const BucketRangeRows& buckets) {
               impl_->spec.name, " have rows");
   const auto count = static_cast<int64_t>(rows.keys.size());
   check_matrix(rows.values, count, impl_->columns.count(), impl_->type());
-  check_matrix(rows.state, count, impl_->layout.state_width, impl_->type());
+  check_matrix(rows.state, count, impl_->layout.state_width, impl_->compute_type());
   RONDO_CHECK_EQ(rows.counts.size(), rows.keys.size());
   RONDO_CHECK_EQ(rows.versions.size(), rows.keys.size());
   RONDO_CHECK_EQ(static_cast<int64_t>(buckets.offsets.size()), range.last - range.first + 1);

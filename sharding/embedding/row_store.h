@@ -17,7 +17,7 @@ namespace rondo {
 struct BucketRows {
   std::vector<uint64_t> keys;
   at::Tensor values;              // [rows, columns], the table's row type
-  at::Tensor state;               // [rows, state_width], fp32 (fp64 for fp64 rows)
+  at::Tensor state;               // [rows, state_width], fp32 (fp64 of fp64 rows)
   std::vector<float> counts;      // [rows], decayed to `versions`
   std::vector<int64_t> versions;  // [rows], last step that updated the row; 0: never
 };
@@ -38,7 +38,8 @@ struct RowUpdate {
   int64_t step = 0;                      // from 1
   double learning_rate_factor = 1.0;     // of the schedule
   double gradient_factor = 1.0;          // of clipping by the norm of all rows, in [0, 1]; after clipping by row
-  int rank = 0;                          // for messages
+  std::span<const uint64_t> keys = {};  // [n]; rows of 16 bits need them: they are rounded by (seed, step, key, column)
+  int rank = 0;                         // for messages
 
   /// [n] of the row type: mean over all columns of the row of the squared gradient, for a store that holds only some of
   /// them and an optimizer that takes them (takes_mean_squares). Undefined: of `gradients`.
@@ -73,7 +74,8 @@ class RowStore {
   /// The same without making rows: -1 where there is none. Evaluation and serving.
   void find(std::span<const uint64_t> keys, std::span<int64_t> slots) const;
 
-  /// values[i] <- row of slots[i], zeros for slot -1. `values` is [n, columns] of the row type.
+  /// values[i] <- row of slots[i], zeros for slot -1. `values` is [n, columns] of the row type, or of a type that
+  /// number_copy (exchange/wire_codec.h) makes of it.
   void gather(std::span<const int64_t> slots, at::Tensor& values) const;
 
   /// p[i] <- count decayed to `step`, 0 for slot -1; trained[i] <- 1 if ever updated.
@@ -88,7 +90,8 @@ class RowStore {
   /// Sum of the squares of the gradients of `update`, each row clipped by `clip_norm`; what is not finite makes it so.
   double norm_square(const RowUpdate& update) const;
 
-  /// Overwrites rows and marks them updated at `step`. `values` is [n, columns]; slots distinct.
+  /// Overwrites rows and marks them updated at `step`. `values` is [n, columns], of a type as for `gather`, rounded to
+  /// nearest; slots distinct.
   void assign(std::span<const int64_t> slots, const at::Tensor& values, int64_t step);
 
   BucketRows export_bucket(int64_t bucket) const;

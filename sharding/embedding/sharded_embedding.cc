@@ -1,11 +1,13 @@
 #include "sharding/embedding/sharded_embedding.h"
 
 #include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <cstring>
 #include <numeric>
 #include <utility>
 
@@ -16,6 +18,7 @@
 #include "sharding/exchange/distinct_ids.h"
 #include "sharding/exchange/id_exchange.h"
 #include "sharding/exchange/row_exchange.h"
+#include "sharding/exchange/wire_codec.h"
 #include "sharding/plan/key_placement.h"
 #include "sharding/plan/shard.h"
 
@@ -23,11 +26,7 @@ namespace rondo {
 namespace {
 
 constexpr int64_t kRowGrain = 256;
-constexpr double kUntrained = -1.0;  // travels in place of the count, which is 0 then
-
-at::ScalarType scalar_type(const TableSpec& spec) {
-  return spec.row_type == RowType::kFloat64 ? at::kDouble : at::kFloat;
-}
+constexpr float kUntrained = -1.0F;  // travels in place of the count, which is 0 then
 
 bool replicated(const TableSpec& spec) { return spec.placement == Placement::kReplicated; }
 bool learns(const TableSpec& spec) { return spec.optimizer.kind != RowOptimizerKind::kNone; }
@@ -44,10 +43,22 @@ void with_type(at::ScalarType type, const Body& body) {
   body(float{});
 }
 
-/// Of contiguous tensors of one shape and type.
-void copy_bytes(const at::Tensor& from, const at::Tensor& to) {
-  std::copy_n(static_cast<const std::byte*>(from.const_data_ptr()), from.nbytes(),
-              static_cast<std::byte*>(to.data_ptr()));
+/// Of contiguous tensors of one shape.
+void copy_numbers(const at::Tensor& from, const at::Tensor& to) {
+  number_copy(from.scalar_type(), to.scalar_type())(from.const_data_ptr(), to.data_ptr(), from.numel());
+}
+
+/// What `values` are after they travelled as `wire`.
+at::Tensor as_travelled(const at::Tensor& values, at::ScalarType wire) {
+  const at::Tensor message = at::empty(values.sizes(), wire), result = at::empty_like(values);
+  copy_numbers(values, message);
+  copy_numbers(message, result);
+  return result;
+}
+
+/// Counts travel as fp32 with the rows, in whole numbers of the message's type.
+int64_t count_width(at::ScalarType wire) {
+  return std::max<int64_t>(1, static_cast<int64_t>(sizeof(float) / c10::elementSize(wire)));
 }
 
 struct Table {
@@ -61,15 +72,27 @@ struct Table {
   }
 };
 
-/// The tables of one row type: what travels together.
-struct TypeGroup {
-  TypeGroup(at::ScalarType scalars, Communicator& comm) : type(scalars), rows(comm), gradients(comm) {}
+/// Types of the leaves of a table, of its rows on their way, and of their gradients.
+struct TravelTypes {
+  at::ScalarType leaf, rows, gradients;
+  friend bool operator==(const TravelTypes&, const TravelTypes&) = default;
+};
 
-  at::ScalarType type;
+TravelTypes travel_types(const TableSpec& spec) {
+  const at::ScalarType leaf = compute_type(spec.row_type);
+  return {leaf, wire_type(spec.row_codec, scalar_type(spec.row_type)), wire_type(spec.gradient_codec, leaf)};
+}
+
+/// The tables that travel together.
+struct TypeGroup {
+  TypeGroup(TravelTypes travel, Communicator& comm) : types(travel), rows(comm), gradients(comm) {}
+
+  TravelTypes types;
   std::vector<size_t> owned;     // tables whose rows travel to who asks
   std::vector<size_t> learning;  // tables whose gradients travel to owners
   RowExchange rows, gradients;
-  std::vector<ScratchTensor> coalesced;  // one for all learning tables, or one each while sums wait for their norm
+  // One for all learning tables, or one each while sums wait for their norm.
+  std::vector<ScratchTensor> coalesced, decoded;
 };
 
 /// What one table learns in a step.
@@ -127,15 +150,21 @@ ShardedEmbedding::Impl::Impl(std::vector<TableSpec> specs, uint64_t seed, Commun
   }
   assign_owners(specs, comm.size());
   for (TableSpec& spec : specs) tables.push_back(make_table(std::move(spec), seed, comm));
-  for (const at::ScalarType type : {at::kFloat, at::kDouble}) {
-    TypeGroup group(type, comm);
-    for (size_t t = 0; t < tables.size(); ++t) {
-      if (scalar_type(tables[t].spec) != type) continue;
-      if (!replicated(tables[t].spec)) group.owned.push_back(t);
-      if (learns(tables[t].spec)) group.learning.push_back(t);
+  for (size_t t = 0; t < tables.size(); ++t) {
+    const TableSpec& spec = tables[t].spec;
+    if (replicated(spec) && !learns(spec)) continue;
+    auto group = std::ranges::find(groups, travel_types(spec), &TypeGroup::types);
+    if (group == groups.end()) {
+      groups.emplace_back(travel_types(spec), comm);
+      group = groups.end() - 1;
     }
-    group.coalesced.resize(options.clip_norm > 0.0 ? group.learning.size() : 1);
-    if (!group.owned.empty() || !group.learning.empty()) groups.push_back(std::move(group));
+    if (!replicated(spec)) group->owned.push_back(t);
+    if (learns(spec)) group->learning.push_back(t);
+  }
+  for (TypeGroup& group : groups) {
+    const size_t waiting = options.clip_norm > 0.0 ? group.learning.size() : 1;
+    group.coalesced.resize(waiting);
+    group.decoded.resize(waiting);
   }
 }
 
@@ -181,12 +210,14 @@ void ShardedEmbedding::Impl::resolve(Table& table, ReceivedIds received, LookupM
   if (askers <= 1) {
     table.store.find_or_create(received.keys, routed.slots);
     routed.updated = routed.slots;
+    routed.updated_keys = std::move(received.keys);
     routed.updated_occurrences = std::move(received.occurrences);
     return;
   }
   routed.update_of.resize(received.keys.size());
   const std::span<const uint64_t> keys = distinct.run(received.keys, routed.update_of);
   routed.updated.resize(keys.size());
+  routed.updated_keys.assign(keys.begin(), keys.end());
   routed.updated_occurrences.resize(keys.size());
   table.store.find_or_create(keys, routed.updated);
   for (size_t i = 0; i < routed.slots.size(); ++i) {
@@ -198,7 +229,7 @@ void ShardedEmbedding::Impl::resolve(Table& table, ReceivedIds received, LookupM
 
 /// The rows that this rank answers itself; the rest of the result is not yet filled.
 TableRows ShardedEmbedding::Impl::own_rows(const Table& table, const RoutedTable& routed, int64_t step) const {
-  TableRows rows{.values = at::empty({routed.distinct, table.spec.dim}, scalar_type(table.spec)),
+  TableRows rows{.values = at::empty({routed.distinct, table.spec.dim}, compute_type(table.spec.row_type)),
                  .counts = at::empty({routed.distinct}, at::kFloat),
                  .trained = at::empty({routed.distinct}, at::kBool)};
   const int64_t first = table.first_key(routed, me()), count = routed.receive_rows[me()];
@@ -219,9 +250,9 @@ void ShardedEmbedding::Impl::rows_back(TypeGroup& group, const RoutedIds& routed
   for (const size_t t : group.owned) {
     const RoutedTable& table = routed.tables[t];
     routes.push_back({tables[t].spec.dim, table.receive_rows, table.send_rows});
-    routes.push_back({1, table.receive_rows, table.send_rows});
+    routes.push_back({count_width(group.types.rows), table.receive_rows, table.send_rows});
   }
-  group.rows.plan(routes, group.type);
+  group.rows.plan(routes, group.types.rows);
   for (size_t i = 0; i < group.owned.size(); ++i) answer(group, routed, step, i);
   group.rows.exchange("rows");
   for (size_t i = 0; i < group.owned.size(); ++i) take_answers(group, routed, i, rows[group.owned[i]]);
@@ -239,10 +270,12 @@ void ShardedEmbedding::Impl::answer(const TypeGroup& group, const RoutedIds& rou
     trained.resize(slots.size());
     table.store.statistics(slots, step, counts, trained);
     const at::Tensor statistics = group.rows.outgoing(2 * member + 1, static_cast<int>(rank));
-    with_type(group.type, [&]<typename T>(T) {
-      T* const out = statistics.mutable_data_ptr<T>();
-      for (size_t i = 0; i < slots.size(); ++i) out[i] = static_cast<T>(trained[i] != 0 ? counts[i] : kUntrained);
-    });
+    auto* const out = static_cast<std::byte*>(statistics.data_ptr());
+    const auto stride = static_cast<size_t>(statistics.size(1)) * statistics.element_size();
+    for (size_t i = 0; i < slots.size(); ++i) {
+      const float count = trained[i] != 0 ? counts[i] : kUntrained;
+      std::memcpy(out + i * stride, &count, sizeof(count));
+    }
   }
 }
 
@@ -254,16 +287,17 @@ void ShardedEmbedding::Impl::take_answers(const TypeGroup& group, const RoutedId
     const int64_t first = sum_before(table.send_rows, rank), count = table.send_rows[rank];
     const at::Tensor values = group.rows.incoming(2 * member, static_cast<int>(rank));
     const at::Tensor statistics = group.rows.incoming(2 * member + 1, static_cast<int>(rank));
-    copy_bytes(values, rows.values.narrow(0, first, count));
-    with_type(group.type, [&]<typename T>(T) {
-      const T* const in = statistics.const_data_ptr<T>();
-      auto* const count_of = rows.counts.mutable_data_ptr<float>() + first;
-      auto* const trained_of = rows.trained.mutable_data_ptr<bool>() + first;
-      for (int64_t i = 0; i < count; ++i) {
-        trained_of[i] = in[i] >= T{0};
-        count_of[i] = trained_of[i] ? static_cast<float>(in[i]) : 0.0F;
-      }
-    });
+    copy_numbers(values, rows.values.narrow(0, first, count));
+    const auto* const in = static_cast<const std::byte*>(statistics.const_data_ptr());
+    const auto stride = static_cast<size_t>(statistics.size(1)) * statistics.element_size();
+    auto* const count_of = rows.counts.mutable_data_ptr<float>() + first;
+    auto* const trained_of = rows.trained.mutable_data_ptr<bool>() + first;
+    for (int64_t i = 0; i < count; ++i) {
+      float travelled = 0.0F;
+      std::memcpy(&travelled, in + static_cast<size_t>(i) * stride, sizeof(travelled));
+      trained_of[i] = travelled >= 0.0F;
+      count_of[i] = trained_of[i] ? travelled : 0.0F;
+    }
   }
 }
 
@@ -277,18 +311,21 @@ std::vector<at::Tensor> ShardedEmbedding::Impl::gradients_to_owners(TypeGroup& g
     const int64_t dim = tables[t].spec.dim;
     routes.push_back({dim, table.send_rows, table.receive_rows});
     const at::Tensor& gradient = rows[t].values.grad();
-    mine.push_back(gradient.defined() ? gradient.contiguous() : at::zeros({table.distinct, dim}, group.type));
-    RONDO_CHECK(mine.back().size(0) == table.distinct && mine.back().scalar_type() == group.type, "gradient of table ",
-                tables[t].spec.name);
+    mine.push_back(gradient.defined() ? gradient.contiguous() : at::zeros({table.distinct, dim}, group.types.leaf));
+    RONDO_CHECK(mine.back().size(0) == table.distinct && mine.back().scalar_type() == group.types.leaf,
+                "gradient of table ", tables[t].spec.name);
+    const bool coded = group.types.gradients != group.types.leaf;
+    // What all other replicas learn from, this one does, too.
+    if (coded && replicated(tables[t].spec)) mine.back() = as_travelled(mine.back(), group.types.gradients);
   }
-  group.gradients.plan(routes, group.type);
+  group.gradients.plan(routes, group.types.gradients);
   for (size_t i = 0; i < group.learning.size(); ++i) {
     const size_t t = group.learning[i];
     for (size_t rank = 0; rank < world(); ++rank) {
       if (!other(rank)) continue;
       const at::Tensor out = group.gradients.outgoing(i, static_cast<int>(rank));
       const int64_t first = tables[t].first_key(routed.tables[t], rank);
-      copy_bytes(mine[i].narrow(0, first, out.size(0)), out);
+      copy_numbers(mine[i].narrow(0, first, out.size(0)), out);
     }
   }
   group.gradients.exchange("row gradients");
@@ -302,23 +339,29 @@ at::Tensor ShardedEmbedding::Impl::coalesce(TypeGroup& group, const RoutedIds& r
   const size_t t = group.learning[member];
   const RoutedTable& table = routed.tables[t];
   const auto source = [&](size_t rank) {
-    return other(rank) ? group.gradients.incoming(member, static_cast<int>(rank))
-                       : mine.narrow(0, tables[t].first_key(table, rank), table.receive_rows[rank]);
+    if (!other(rank)) return mine.narrow(0, tables[t].first_key(table, rank), table.receive_rows[rank]);
+    const at::Tensor incoming = group.gradients.incoming(member, static_cast<int>(rank));
+    if (group.types.gradients == group.types.leaf) return incoming;
+    ScratchTensor& scratch = group.decoded[member % group.decoded.size()];
+    const at::Tensor decoded = scratch.take(incoming.numel(), group.types.leaf).view(incoming.sizes());
+    copy_numbers(incoming, decoded);
+    return decoded;
   };
   const auto rows = static_cast<int64_t>(table.updated.size()), dim = tables[t].spec.dim;
   if (table.update_of.empty()) {
     const auto asker =
         std::find_if(table.receive_rows.begin(), table.receive_rows.end(), [](int64_t n) { return n > 0; });
-    return asker == table.receive_rows.end() ? at::zeros({0, dim}, group.type)
+    return asker == table.receive_rows.end() ? at::zeros({0, dim}, group.types.leaf)
                                              : source(static_cast<size_t>(asker - table.receive_rows.begin()));
   }
-  at::Tensor total = group.coalesced[member % group.coalesced.size()].take(rows * dim, group.type).view({rows, dim});
+  at::Tensor total =
+      group.coalesced[member % group.coalesced.size()].take(rows * dim, group.types.leaf).view({rows, dim});
   int64_t seen = 0;  // rows of `updated` that earlier ranks brought; they are numbered in that order
   const int64_t* places = table.update_of.data();
   for (size_t rank = 0; rank < world(); places += table.receive_rows[rank++]) {
     const int64_t count = table.receive_rows[rank];
     if (count == 0) continue;
-    with_type(group.type, [&]<typename T>(T) {
+    with_type(group.types.leaf, [&]<typename T>(T) {
       const at::Tensor gradients = source(rank);
       const T* const from = gradients.const_data_ptr<T>();
       T* const to = total.mutable_data_ptr<T>();
@@ -421,6 +464,7 @@ void ShardedEmbedding::backward(const RoutedIds& routed, std::span<const TableRo
                           .occurrences = table.updated_occurrences,
                           .step = step,
                           .learning_rate_factor = learning_rate_factor,
+                          .keys = table.updated_keys,
                           .rank = impl_->comm.rank()}});
       if (impl_->options.clip_norm > 0.0) continue;
       pending.back().table->store.update(pending.back().update);

@@ -37,6 +37,7 @@ struct RoutedTable {
 
   // Training only: the distinct rows of this rank that are asked for, in the order of (rank, position).
   std::vector<int64_t> updated;              // [u], slots
+  std::vector<uint64_t> updated_keys;        // [u]
   std::vector<int64_t> updated_occurrences;  // [u], counted ids of the global batch
   std::vector<int64_t> update_of;            // [sum(receive_rows)], place in `updated`; empty if one rank alone asks
 };
@@ -47,7 +48,7 @@ struct RoutedIds {
 
 /// The rows of a batch, one entry a table.
 struct TableRows {
-  at::Tensor values;   // [distinct, dim]; the autograd leaf when routed for training
+  at::Tensor values;   // [distinct, dim], fp32 (fp64 of fp64 rows); the autograd leaf when routed for training
   at::Tensor counts;   // float32 [distinct]: decayed popularity count before this step
   at::Tensor trained;  // bool [distinct]: was the row ever updated
 };

@@ -73,6 +73,19 @@ bool takes_mean_squares(const RowOptimizerOptions& options) {
   return options.clip_norm > 0.0 || state_shape(options.kind).per_row > 0;
 }
 
+int64_t bytes_of(RowType type) {
+  switch (type) {
+    case RowType::kFloat64:
+      return 8;
+    case RowType::kFloat32:
+      return 4;
+    case RowType::kFloat16:
+    case RowType::kBFloat16:
+      return 2;
+  }
+  throw InternalError(concat("row type ", static_cast<int>(type), " is not known"));
+}
+
 void validate(const TableSpec& spec) {
   if (spec.name.empty()) throw ConfigError("table: name must not be empty");
   const std::string owner = concat("table \"", spec.name, "\": ");
@@ -88,6 +101,10 @@ void validate(const TableSpec& spec) {
   require(spec.owner >= kAnyRank, owner, "owner", "a rank, or -1 for any", spec.owner);
   require(spec.column_shards >= 0 && spec.column_shards <= spec.dim, owner, "column_shards",
           concat("in [0, dim = ", spec.dim, "]").c_str(), spec.column_shards);
+  const bool codec = spec.row_codec != WireCodec::kNone || spec.gradient_codec != WireCodec::kNone;
+  if (codec && spec.row_type == RowType::kFloat64) {
+    throw ConfigError(owner + "row_codec and gradient_codec must be none for fp64 rows");
+  }
   validate_optimizer(spec.optimizer, owner + "optimizer.");
 }
 

@@ -23,8 +23,14 @@ enum class Placement : uint8_t {
 /// "row_wise", ...: as jobs, messages and plans write it.
 const char* to_word(Placement placement);
 
-/// Type of a row's values in memory. fp64 serves tests.
-enum class RowType : uint8_t { kFloat32, kFloat64 };
+/// Type of a row's values in memory. They are computed with in fp32 (fp64 rows, which serve tests, in fp64); a row of
+/// 16 bits starts rounded to nearest and is rounded stochastically by every step. Optimizer state stays fp32.
+enum class RowType : uint8_t { kFloat32, kFloat64, kFloat16, kBFloat16 };
+
+int64_t bytes_of(RowType type);
+
+/// What numbers are rounded to (to nearest) for their way between ranks; what stays on a rank is not.
+enum class WireCodec : uint8_t { kNone, kFloat16, kBFloat16 };
 
 /// kNone: rows are assigned, never learned (the text-vector table); they take no gradient.
 enum class RowOptimizerKind : uint8_t { kNone, kSgd, kRowWiseAdagrad, kAdam, kAdagrad, kRowWiseAdam };
@@ -78,6 +84,8 @@ struct TableSpec {
   int column_shards = 0;
 
   RowType row_type = RowType::kFloat32;
+  WireCodec row_codec = WireCodec::kNone;       ///< of rows on their way to who asks; none: as they are in memory
+  WireCodec gradient_codec = WireCodec::kNone;  ///< of their gradients on the way back; none: fp32 (fp64)
   RowOptimizerOptions optimizer = {};
 
   /// A new row starts uniform in [-initial_scale, initial_scale), a function of (seed, table name, key, column).

@@ -84,6 +84,10 @@ TEST(JobOptionsTest, RowsLearnAsTheirTableSays) {
   EXPECT_EQ(job.model.bag_table.optimizer.kind, RowOptimizerKind::kAdagrad);
   EXPECT_EQ(job.model.bag_table.optimizer.clip_norm, 2.0);
   EXPECT_EQ(job.model.embedding.clip_norm, 3.0);
+  const TableSpec rows = load_job({}, {"tables.item={row_type: BF16 row_codec: FP16}"}).model.item_table;
+  EXPECT_EQ(rows.row_type, RowType::kBFloat16);
+  EXPECT_EQ(rows.row_codec, WireCodec::kFloat16);
+  EXPECT_EQ(rows.gradient_codec, WireCodec::kNone);
 }
 
 /// The field alone in a file, each name on a line of its own; and the place where the last one begins.

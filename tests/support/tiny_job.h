@@ -75,6 +75,16 @@ class TinyJob {
          .buckets = 8,
          .row_type = RowType::kFloat64},
         {.name = "unused", .dim = 4, .buckets = 2},
+        {.name = "half",
+         .dim = 3,
+         .buckets = 16,
+         .row_type = RowType::kFloat16,
+         .optimizer = {.kind = RowOptimizerKind::kRowWiseAdam}},
+        {.name = "brain_half",
+         .dim = 5,
+         .buckets = 8,
+         .row_type = RowType::kBFloat16,
+         .optimizer = {.kind = RowOptimizerKind::kAdagrad}},
         {.name = "genre", .dim = 5, .buckets = 32, .placement = Placement::kTableWise},
     };
   }

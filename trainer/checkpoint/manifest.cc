@@ -24,7 +24,19 @@ constexpr int64_t kMostBuckets = int64_t{1} << 22;
 
 std::string to_word(KeySpace key_space) { return key_space == KeySpace::kDense ? "dense" : "hashed"; }
 
-std::string to_word(RowType type) { return type == RowType::kFloat64 ? "float64" : "float32"; }
+std::string to_word(RowType type) {
+  switch (type) {
+    case RowType::kFloat32:
+      return "float32";
+    case RowType::kFloat64:
+      return "float64";
+    case RowType::kFloat16:
+      return "float16";
+    case RowType::kBFloat16:
+      return "bfloat16";
+  }
+  throw InternalError(concat("row type ", static_cast<int>(type), " is not known"));
+}
 
 std::string to_word(RowOptimizerKind kind) {
   switch (kind) {

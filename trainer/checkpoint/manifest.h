@@ -41,7 +41,7 @@ struct ManifestTable {
   std::string key_space;   // "dense", "hashed"
   int64_t dense_rows = 0;  // of a dense table, else 0
   int64_t buckets = 0;
-  std::string row_type;   // "float32", "float64"
+  std::string row_type;   // "float32", "float64", "float16", "bfloat16"
   std::string optimizer;  // "none", "sgd", "adagrad", "row_wise_adagrad", "adam", "row_wise_adam"
   int64_t state_width = 0;
   std::string placement = {};            // "replicated", "row_wise"; of the job that wrote: for people

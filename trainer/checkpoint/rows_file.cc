@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "sharding/base/check.h"
+#include "sharding/exchange/wire_codec.h"
 #include "sharding/plan/key_placement.h"
 #include "sharding/plan/shard.h"
 #include "trainer/storage/hdf5_file.h"
@@ -20,14 +21,27 @@ namespace {
 /// Rows in memory at once, beside the store.
 constexpr int64_t kBatchBytes = int64_t{8} << 20;
 
-Hdf5Type stored_type(RowType type) { return type == RowType::kFloat64 ? Hdf5Type::kFloat64 : Hdf5Type::kFloat32; }
+Hdf5Type stored_type(at::ScalarType type) {
+  switch (type) {
+    case at::kDouble:
+      return Hdf5Type::kFloat64;
+    case at::kHalf:
+      return Hdf5Type::kFloat16;
+    case at::kBFloat16:
+      return Hdf5Type::kBFloat16;
+    default:
+      RONDO_CHECK_EQ(type, at::kFloat);
+      return Hdf5Type::kFloat32;
+  }
+}
 
-at::TensorOptions tensor_type(RowType type) { return type == RowType::kFloat64 ? at::kDouble : at::kFloat; }
+Hdf5Type type_of_values(const TableSpec& spec) { return stored_type(scalar_type(spec.row_type)); }
+Hdf5Type type_of_state(const TableSpec& spec) { return stored_type(compute_type(spec.row_type)); }
 
 int64_t stored_row_bytes(const TableSpec& spec) {
-  const int64_t scalar = spec.row_type == RowType::kFloat64 ? 8 : 4;
-  const int64_t scalars = spec.dim + state_width(spec.optimizer.kind, spec.dim);
-  return static_cast<int64_t>(sizeof(uint64_t) + sizeof(float) + sizeof(int64_t)) + scalars * scalar;
+  const int64_t state = spec.row_type == RowType::kFloat64 ? 8 : 4;
+  const int64_t learned = spec.dim * bytes_of(spec.row_type) + state_width(spec.optimizer.kind, spec.dim) * state;
+  return static_cast<int64_t>(sizeof(uint64_t) + sizeof(float) + sizeof(int64_t)) + learned;
 }
 
 int64_t batch_rows(const TableSpec& spec) { return std::max<int64_t>(1, kBatchBytes / stored_row_bytes(spec)); }
@@ -37,8 +51,8 @@ void append(Hdf5Writer& writer, const std::string& name, const std::vector<T>& v
   writer.append<T>(name, values);
 }
 
-void append(Hdf5Writer& writer, const std::string& name, const at::Tensor& rows, RowType type) {
-  writer.append_raw(name, stored_type(type), rows.const_data_ptr(), rows.numel(), rows.size(1));
+void append(Hdf5Writer& writer, const std::string& name, const at::Tensor& rows) {
+  writer.append_raw(name, stored_type(rows.scalar_type()), rows.const_data_ptr(), rows.numel(), rows.size(1));
 }
 
 /// All rows of `store`; they are in `buckets`.
@@ -47,8 +61,8 @@ void write_table(Hdf5Writer& writer, const RowStore& store, BucketRange buckets)
   const int64_t rows = store.rows(), width = state_width(spec.optimizer.kind, spec.dim);
   const std::string group = spec.name + "/";
   writer.declare(group + "keys", Hdf5Type::kUint64, rows);
-  writer.declare(group + "values", stored_type(spec.row_type), rows, spec.dim);
-  if (width > 0) writer.declare(group + "state", stored_type(spec.row_type), rows, width);
+  writer.declare(group + "values", type_of_values(spec), rows, spec.dim);
+  if (width > 0) writer.declare(group + "state", type_of_state(spec), rows, width);
   writer.declare(group + "counts", Hdf5Type::kFloat32, rows);
   writer.declare(group + "versions", Hdf5Type::kInt64, rows);
   std::vector<int64_t> offsets{0};
@@ -57,8 +71,8 @@ void write_table(Hdf5Writer& writer, const RowStore& store, BucketRange buckets)
   for (int64_t first = buckets.first; first < buckets.last; first += batch) {
     const BucketRangeRows part = store.export_buckets({first, std::min(buckets.last, first + batch)});
     append(writer, group + "keys", part.rows.keys);
-    append(writer, group + "values", part.rows.values, spec.row_type);
-    if (width > 0) append(writer, group + "state", part.rows.state, spec.row_type);
+    append(writer, group + "values", part.rows.values);
+    if (width > 0) append(writer, group + "state", part.rows.state);
     append(writer, group + "counts", part.rows.counts);
     append(writer, group + "versions", part.rows.versions);
     const int64_t before = offsets.back();
@@ -121,19 +135,18 @@ class StoredPart {
 
   BucketRangeRows read(BucketRange buckets) const {
     const int64_t first = offset(buckets.first), rows = offset(buckets.last) - first;
-    const at::TensorOptions type = tensor_type(spec_.row_type);
+    const at::TensorOptions values = scalar_type(spec_.row_type), state = compute_type(spec_.row_type);
     BucketRangeRows batch{.range = buckets,
                           .offsets = {},
                           .rows = {.keys = std::vector<uint64_t>(static_cast<size_t>(rows)),
-                                   .values = at::empty({rows, spec_.dim}, type),
-                                   .state = at::empty({rows, width_}, type),
+                                   .values = at::empty({rows, spec_.dim}, values),
+                                   .state = at::empty({rows, width_}, state),
                                    .counts = std::vector<float>(static_cast<size_t>(rows)),
                                    .versions = std::vector<int64_t>(static_cast<size_t>(rows))}};
     for (int64_t b = buckets.first; b <= buckets.last; ++b) batch.offsets.push_back(offset(b) - first);
-    const Hdf5Type stored = stored_type(spec_.row_type);
     reader_.read_rows<uint64_t>(name("keys"), first, rows, batch.rows.keys);
-    reader_.read_raw(name("values"), stored, batch.rows.values.data_ptr(), first, rows);
-    if (width_ > 0) reader_.read_raw(name("state"), stored, batch.rows.state.data_ptr(), first, rows);
+    reader_.read_raw(name("values"), type_of_values(spec_), batch.rows.values.data_ptr(), first, rows);
+    if (width_ > 0) reader_.read_raw(name("state"), type_of_state(spec_), batch.rows.state.data_ptr(), first, rows);
     reader_.read_rows<float>(name("counts"), first, rows, batch.rows.counts);
     reader_.read_rows<int64_t>(name("versions"), first, rows, batch.rows.versions);
     return batch;

@@ -26,7 +26,7 @@ constexpr int64_t kRefreshChunk = 1024;
 TableSpec named_table(TableSpec spec, const std::string& name, const ModelOptions& options) {
   spec.name = name;
   spec.dim = options.dim;
-  spec.row_type = options.dtype == at::kDouble ? RowType::kFloat64 : RowType::kFloat32;
+  if (options.dtype == at::kDouble) spec.row_type = RowType::kFloat64;
   return spec;
 }
 

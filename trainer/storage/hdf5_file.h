@@ -9,8 +9,10 @@
 
 namespace rondo {
 
-/// Element types of our HDF5 files. Text is stored as `<name>/bytes` (uint8) and `<name>/offsets` (int64, n + 1).
-enum class Hdf5Type : uint8_t { kUint8, kUint16, kInt32, kInt64, kUint64, kFloat32, kFloat64 };
+/// Element types of our HDF5 files. kFloat16 is IEEE binary16 (h5py: float16); kBFloat16 is a float of 8 bits exponent
+/// and 7 bits mantissa (h5py and h5dump read it as fp32, exactly). Text is stored as `<name>/bytes` (uint8) and
+/// `<name>/offsets` (int64, n + 1).
+enum class Hdf5Type : uint8_t { kUint8, kUint16, kInt32, kInt64, kUint64, kFloat32, kFloat64, kFloat16, kBFloat16 };
 
 template <typename T>
 constexpr Hdf5Type hdf5_type();  // defined below for the types above

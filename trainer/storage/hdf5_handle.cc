@@ -11,8 +11,18 @@ herr_t append_frame(unsigned, const H5E_error2_t* error, void* text) {
   return 0;
 }
 
-constexpr Hdf5Type kTypes[] = {Hdf5Type::kUint8,  Hdf5Type::kUint16,  Hdf5Type::kInt32,  Hdf5Type::kInt64,
-                               Hdf5Type::kUint64, Hdf5Type::kFloat32, Hdf5Type::kFloat64};
+constexpr Hdf5Type kTypes[] = {Hdf5Type::kUint8,   Hdf5Type::kUint16,  Hdf5Type::kInt32,
+                               Hdf5Type::kInt64,   Hdf5Type::kUint64,  Hdf5Type::kFloat32,
+                               Hdf5Type::kFloat64, Hdf5Type::kFloat16, Hdf5Type::kBFloat16};
+
+/// The library (1.10) has no name for these.
+Handle two_byte_float(size_t exponent_bits, size_t mantissa_bits) {
+  Handle type(H5Tcopy(H5T_IEEE_F32LE), H5Tclose);
+  H5Tset_fields(type.get(), /*sign=*/15, /*exponent=*/mantissa_bits, exponent_bits, /*mantissa=*/0, mantissa_bits);
+  H5Tset_size(type.get(), 2);
+  H5Tset_ebias(type.get(), (size_t{1} << (exponent_bits - 1)) - 1);
+  return type;
+}
 
 }  // namespace
 
@@ -32,30 +42,35 @@ void prepare_library() {
   H5PLset_loading_state(0);
 }
 
-hid_t native_type(Hdf5Type type) {
+Handle native_type(Hdf5Type type) {
+  const auto copy_of = [](hid_t named) { return Handle(H5Tcopy(named), H5Tclose); };
   switch (type) {
     case Hdf5Type::kUint8:
-      return H5T_NATIVE_UINT8;
+      return copy_of(H5T_NATIVE_UINT8);
     case Hdf5Type::kUint16:
-      return H5T_NATIVE_UINT16;
+      return copy_of(H5T_NATIVE_UINT16);
     case Hdf5Type::kInt32:
-      return H5T_NATIVE_INT32;
+      return copy_of(H5T_NATIVE_INT32);
     case Hdf5Type::kInt64:
-      return H5T_NATIVE_INT64;
+      return copy_of(H5T_NATIVE_INT64);
     case Hdf5Type::kUint64:
-      return H5T_NATIVE_UINT64;
+      return copy_of(H5T_NATIVE_UINT64);
     case Hdf5Type::kFloat32:
-      return H5T_NATIVE_FLOAT;
+      return copy_of(H5T_NATIVE_FLOAT);
     case Hdf5Type::kFloat64:
-      return H5T_NATIVE_DOUBLE;
+      return copy_of(H5T_NATIVE_DOUBLE);
+    case Hdf5Type::kFloat16:
+      return two_byte_float(5, 10);
+    case Hdf5Type::kBFloat16:
+      return two_byte_float(8, 7);
   }
-  return -1;
+  throw InternalError(concat("HDF5 type ", static_cast<int>(type), " is not known"));
 }
 
 Hdf5Type our_type(const Handle& dataset, const std::filesystem::path& file, const std::string& name) {
   const Handle type(check(H5Dget_type(dataset.get()), file, "read the type of " + name), H5Tclose);
   for (const Hdf5Type candidate : kTypes) {
-    if (H5Tequal(type.get(), native_type(candidate)) > 0) return candidate;
+    if (H5Tequal(type.get(), native_type(candidate).get()) > 0) return candidate;
   }
   throw StorageError(concat(file.string(), ": dataset ", name, " has a type that Rondo does not write"));
 }

@@ -41,7 +41,8 @@ hid_t check(hid_t status, const std::filesystem::path& file, const std::string& 
 /// Silences the library's own printing and forbids loading of plug-ins. Cheap; before every open.
 void prepare_library();
 
-hid_t native_type(Hdf5Type type);
+/// Of elements in memory and, on the machines that we run on, in the file.
+Handle native_type(Hdf5Type type);
 
 /// Type of a dataset; throws StorageError for one that we do not write.
 Hdf5Type our_type(const Handle& dataset, const std::filesystem::path& file, const std::string& name);

@@ -43,7 +43,7 @@ struct Hdf5Reader::Impl {
   /// Elements, with the declared size held against the file: a lying header must not make us allocate.
   int64_t elements(const Handle& dataset, const std::string& name) const {
     const auto element_bytes =
-        static_cast<int64_t>(H5Tget_size(hdf5::native_type(hdf5::our_type(dataset, path, name))));
+        static_cast<int64_t>(H5Tget_size(hdf5::native_type(hdf5::our_type(dataset, path, name)).get()));
     int64_t count = 1;
     for (const int64_t size : shape(dataset, name)) {
       if (size < 0 || (size > 0 && count > file_bytes / size)) refuse_size(name);
@@ -134,8 +134,8 @@ void Hdf5Reader::read_raw(const std::string& name, Hdf5Type type, void* values, 
   const Handle target(
       check(H5Screate_simple(static_cast<int>(block.size()), block.data(), nullptr), impl_->path, "shape " + name),
       H5Sclose);
-  check(H5Dread(dataset.get(), hdf5::native_type(type), target.get(), source.get(), H5P_DEFAULT, values), impl_->path,
-        "read dataset " + name);
+  check(H5Dread(dataset.get(), hdf5::native_type(type).get(), target.get(), source.get(), H5P_DEFAULT, values),
+        impl_->path, "read dataset " + name);
 }
 
 int64_t Hdf5Reader::attribute_int(const std::string& name) const {

@@ -64,7 +64,7 @@ struct Hdf5Writer::Impl {
 
   Handle create(const std::string& name, Hdf5Type type, const Handle& space, const Handle& creation) const {
     make_groups(name);
-    return {check(H5Dcreate2(file.get(), name.c_str(), hdf5::native_type(type), space.get(), H5P_DEFAULT,
+    return {check(H5Dcreate2(file.get(), name.c_str(), hdf5::native_type(type).get(), space.get(), H5P_DEFAULT,
                              creation.get(), H5P_DEFAULT),
                   path, "create dataset " + name),
             H5Dclose};
@@ -77,7 +77,8 @@ struct Hdf5Writer::Impl {
     const hsize_t now[2] = {0, columns}, most[2] = {H5S_UNLIMITED, columns};
     const Handle space(check(H5Screate_simple(rank, now, most), path, "shape " + name), H5Sclose);
     const Handle creation = creation_list(H5P_DATASET_CREATE);
-    const int64_t row_bytes = std::max<int64_t>(width, 1) * static_cast<int64_t>(H5Tget_size(hdf5::native_type(type)));
+    const int64_t row_bytes =
+        std::max<int64_t>(width, 1) * static_cast<int64_t>(H5Tget_size(hdf5::native_type(type).get()));
     const hsize_t chunk[2] = {static_cast<hsize_t>(std::max<int64_t>(kChunkBytes / row_bytes, 1)), columns};
     check(H5Pset_chunk(creation.get(), rank, chunk), path, "chunk " + name);
     return appended.emplace(name, Appended{create(name, type, space, creation)}).first->second;
@@ -108,7 +109,7 @@ void Hdf5Writer::write_raw(const std::string& name, Hdf5Type type, const void* v
   const Handle space(check(H5Screate_simple(rank, extent.data(), nullptr), impl_->path, "shape " + name), H5Sclose);
   Handle dataset = impl_->create(name, type, space, creation_list(H5P_DATASET_CREATE));
   if (count > 0) {
-    check(H5Dwrite(dataset.get(), hdf5::native_type(type), H5S_ALL, H5S_ALL, H5P_DEFAULT, values), impl_->path,
+    check(H5Dwrite(dataset.get(), hdf5::native_type(type).get(), H5S_ALL, H5S_ALL, H5P_DEFAULT, values), impl_->path,
           "write dataset " + name);
   }
   check(dataset.close() ? 0 : -1, impl_->path, "close dataset " + name);
@@ -140,7 +141,7 @@ void Hdf5Writer::append_raw(const std::string& name, Hdf5Type type, const void* 
   check(H5Sselect_hyperslab(there.get(), H5S_SELECT_SET, start, nullptr, block, nullptr), impl_->path,
         "select rows of " + name);
   const Handle here(check(H5Screate_simple(width > 0 ? 2 : 1, block, nullptr), impl_->path, "shape " + name), H5Sclose);
-  check(H5Dwrite(target.dataset.get(), hdf5::native_type(type), here.get(), there.get(), H5P_DEFAULT, values),
+  check(H5Dwrite(target.dataset.get(), hdf5::native_type(type).get(), here.get(), there.get(), H5P_DEFAULT, values),
         impl_->path, "write dataset " + name);
   target.filled += rows;
 }

@@ -1,16 +1,18 @@
 #include "sharding/embedding/row_kernels.h"
 
 #include <gtest/gtest.h>
-#include <hwy/targets.h>
 
 #include <cmath>
-#include <functional>
 #include <vector>
 
+#include "sharding/base/half.h"
 #include "sharding/base/random.h"
+#include "tests/support/each_target.h"
 
 namespace rondo {
 namespace {
+
+using testing::for_each_target;
 
 constexpr CounterRandom kRandom(11, 0, RandomPurpose::kTest);
 constexpr RowOptimizerKind kLearningKinds[] = {RowOptimizerKind::kSgd, RowOptimizerKind::kAdagrad,
@@ -25,56 +27,70 @@ std::vector<T> values(int64_t n, uint64_t stream) {
   return result;
 }
 
-/// Runs `body` once for every instruction set that this processor has and the kernels were compiled for.
-void for_each_target(const std::function<void()>& body) {
-  int runs = 0;
-  for (int64_t left = hwy::SupportedTargets() & HWY_TARGETS; left != 0; left &= left - 1, ++runs) {
-    const int64_t target = left & -left;
-    SCOPED_TRACE(hwy::TargetName(target));
-    hwy::SetSupportedTargetsForTest(target);
-    hwy::GetChosenTarget().Update(hwy::SupportedTargets());
-    body();
-    hwy::SetSupportedTargetsForTest(0);
-    hwy::GetChosenTarget().Update(hwy::SupportedTargets());
-  }
-  EXPECT_GE(runs, 1);
-}
-
 template <typename T>
 class RowKernelsTest : public ::testing::Test {};
 using RowTypes = ::testing::Types<float, double>;
 TYPED_TEST_SUITE(RowKernelsTest, RowTypes);
 
-template <typename T>
+/// Rows of type V with their states, not negative.
+template <typename V>
+struct Rows {
+  Rows(int64_t rows, int64_t dim, int64_t state) : values(static_cast<size_t>(rows * dim)) {
+    const auto drawn = rondo::values<ComputeType<V>>(rows * (dim + state), 1);
+    for (size_t i = 0; i < values.size(); ++i) {
+      if constexpr (sizeof(V) == sizeof(uint16_t)) {
+        values[i] = nearest<V>(drawn[i]);
+      } else {
+        values[i] = drawn[i];
+      }
+    }
+    for (size_t i = values.size(); i < drawn.size(); ++i) states.push_back(std::abs(drawn[i]));
+  }
+  friend bool operator==(const Rows&, const Rows&) = default;
+
+  std::vector<V> values;
+  std::vector<ComputeType<V>> states;
+};
+
+template <typename V>
 void compare_updates(RowOptimizerKind kind, int64_t dim) {
+  using T = ComputeType<V>;
   const RowOptimizerOptions options{.kind = kind, .learning_rate = 0.1, .weight_decay = 0.03};
-  const int64_t record = dim + state_width(kind, dim), rows = 3;
-  std::vector<T> vectorised = values<T>(rows * record, 1);
-  for (T& value : vectorised) value = std::abs(value);  // states are not negative
-  std::vector<T> scalar = vectorised;
+  const int64_t state = state_width(kind, dim), rows = 3;
+  Rows<V> vectorised(rows, dim, state), scalar = vectorised;
   for (int64_t step = 1; step <= 3; ++step) {
     const std::vector<T> gradients = values<T>(rows * dim, static_cast<uint64_t>(step + 10));
     const auto shared = make_row_step<T>(options, step, 0.9);
     std::vector<T> squares(rows);
     sums_of_squares(gradients.data(), rows, dim, squares.data());
-    std::vector<LearningRow<T>> learning;
+    std::vector<LearningRow<V>> learning;
     for (int64_t r = 0; r < rows; ++r) {
       const T* const gradient = gradients.data() + r * dim;
       const T square = sum_of_products(gradient, gradient, dim), scale = static_cast<T>(r == 1 ? 0.3 : 1.0);
       EXPECT_EQ(squares[static_cast<size_t>(r)], square) << "dim " << dim;
-      const auto learns = [&](std::vector<T>& in) {
-        T* const values = in.data() + r * record;
-        return LearningRow<T>{values, values + dim, gradient, scale, square / static_cast<T>(dim)};
+      const auto learns = [&](Rows<V>& in) {
+        return LearningRow<V>{in.values.data() + r * dim,
+                              in.states.data() + r * state,
+                              gradient,
+                              scale,
+                              square / static_cast<T>(dim),
+                              kRandom.sequence(static_cast<uint64_t>(step * rows + r)),
+                              /*first_column=*/5 * r};
       };
       learning.push_back(learns(vectorised));
       update_row(shared, learns(scalar), dim);
     }
-    update_rows<T>(shared, learning, dim);
+    update_rows<V>(shared, learning, dim);
   }
-  EXPECT_EQ(vectorised, scalar) << "optimizer " << static_cast<int>(kind) << ", dim " << dim;
+  EXPECT_TRUE(vectorised == scalar) << "optimizer " << static_cast<int>(kind) << ", dim " << dim;
 }
 
-TYPED_TEST(RowKernelsTest, VectorisedStepIsTheScalarStepBitForBit) {
+template <typename V>
+class UpdateRowsTest : public ::testing::Test {};
+using ValueTypes = ::testing::Types<float, double, Float16, BFloat16>;
+TYPED_TEST_SUITE(UpdateRowsTest, ValueTypes);
+
+TYPED_TEST(UpdateRowsTest, VectorisedStepIsTheScalarStepBitForBit) {
   for_each_target([] {
     for (const int64_t dim : kDims) {
       for (const auto kind : kLearningKinds) {

@@ -57,6 +57,11 @@ TEST(TableSpecValidation, NamesTableFieldValueAndRange) {
       {[](TableSpec& s) { s.buckets = 48; }, "buckets must be a power of two in [1, 2^22], got 48"},
       {[](TableSpec& s) { s.initial_scale = -0.5; }, "initial_scale must be finite and >= 0, got -0.5"},
       {[](TableSpec& s) { s.count_decay = 1.5; }, "count_decay must be in [0, 1], got 1.5"},
+      {[](TableSpec& s) {
+         s.row_type = RowType::kFloat64;
+         s.gradient_codec = WireCodec::kBFloat16;
+       },
+       "table \"item\": row_codec and gradient_codec must be none for fp64 rows"},
       {[=](TableSpec& s) { s.optimizer.learning_rate = nan; },
        "optimizer.learning_rate must be finite and >= 0, got nan"},
       {[](TableSpec& s) { s.optimizer.epsilon = 0; }, "optimizer.epsilon must be finite and > 0, got 0"},

@@ -5,6 +5,7 @@
 #include <hdf5.h>
 #include <sys/resource.h>
 
+#include <cmath>
 #include <csignal>
 #include <fstream>
 #include <numeric>
@@ -231,6 +232,37 @@ TEST_F(HostileHdf5Test, FiltersAreRefused) {
   make_dataset("filtered", 8, creation);
   H5Pclose(creation);
   EXPECT_THAT(error_of_reading("filtered"), HasSubstr("a filter"));
+}
+
+/// What the library makes of the two types that it has no name for.
+TEST(Hdf5File, SixteenBitFloatsReadAsTheirNumbers) {
+  const testing::ScratchFolder scratch;
+  const auto path = scratch.path() / "halves.h5";
+  const std::vector<uint16_t> float16{0x3c00, 0xc100, 0x0001, 0x7bff, 0x7c00}, bfloat16{0x3f80, 0xc020, 0x0001, 0x7f7f};
+  {
+    Hdf5Writer writer(path);
+    writer.write_raw("float16", Hdf5Type::kFloat16, float16.data(), 5, {5});
+    writer.write_raw("bfloat16", Hdf5Type::kBFloat16, bfloat16.data(), 4, {4});
+    writer.close();
+  }
+  const hid_t file = H5Fopen(path.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT);
+  const auto as_floats = [&](const char* name, size_t count) {
+    std::vector<float> values(count);
+    const hid_t dataset = H5Dopen2(file, name, H5P_DEFAULT);
+    H5Dread(dataset, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data());
+    H5Dclose(dataset);
+    return values;
+  };
+  EXPECT_THAT(as_floats("float16", 5), ElementsAre(1.0F, -2.5F, 0x1p-24F, 65504.0F, INFINITY));
+  EXPECT_THAT(as_floats("bfloat16", 4), ElementsAre(1.0F, -2.5F, 0x1p-133F, 0x1.fep127F));
+  H5Fclose(file);
+  const Hdf5Reader reader(path);
+  EXPECT_EQ(reader.type("float16"), Hdf5Type::kFloat16);
+  EXPECT_EQ(reader.type("bfloat16"), Hdf5Type::kBFloat16);
+  EXPECT_EQ(reader.elements("bfloat16"), 4);
+  std::vector<uint16_t> back(4);
+  reader.read_raw("bfloat16", Hdf5Type::kBFloat16, back.data(), 0, 4);
+  EXPECT_EQ(back, bfloat16);
 }
 
 TEST_F(HostileHdf5Test, VirtualDatasetsAreRefused) {
