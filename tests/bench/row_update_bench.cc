@@ -2,7 +2,7 @@
 //
 //   row_update_bench --rows 1000000 --dim 64 --batch 20000
 //
-// Prints one RESULT line for each row optimizer: nanoseconds per row, a tenth of the steps is faster.
+// Prints one RESULT line for each row optimizer and type of rows: nanoseconds per row, a tenth of the steps is faster.
 
 #include <ATen/ops/empty.h>
 
@@ -35,16 +35,20 @@ struct Options {
 };
 
 struct Kind {
-  const char* name;
-  RowOptimizerKind optimizer;
+  const char* optimizer;
+  const char* type;
+  RowOptimizerKind kind;
+  RowType row_type = RowType::kFloat32;
 };
 
 constexpr Kind kKinds[] = {
-    {"sgd", RowOptimizerKind::kSgd},
-    {"adagrad", RowOptimizerKind::kAdagrad},
-    {"row_wise_adagrad", RowOptimizerKind::kRowWiseAdagrad},
-    {"adam", RowOptimizerKind::kAdam},
-    {"row_wise_adam", RowOptimizerKind::kRowWiseAdam},
+    {"sgd", "fp32", RowOptimizerKind::kSgd},
+    {"adagrad", "fp32", RowOptimizerKind::kAdagrad},
+    {"row_wise_adagrad", "fp32", RowOptimizerKind::kRowWiseAdagrad},
+    {"adam", "fp32", RowOptimizerKind::kAdam},
+    {"row_wise_adam", "fp32", RowOptimizerKind::kRowWiseAdam},
+    {"row_wise_adagrad", "fp16", RowOptimizerKind::kRowWiseAdagrad, RowType::kFloat16},
+    {"row_wise_adagrad", "bf16", RowOptimizerKind::kRowWiseAdagrad, RowType::kBFloat16},
 };
 
 /// Distinct rows of step `step`: a stretch of a random order of all rows.
@@ -69,13 +73,18 @@ double fast_decile(std::vector<double> values) {
 }
 
 void measure(const Options& options, const Kind& kind) {
-  const TableSpec spec{.name = "item", .dim = options.dim, .rows = options.rows, .optimizer = {.kind = kind.optimizer}};
+  const TableSpec spec{.name = "item",
+                       .dim = options.dim,
+                       .rows = options.rows,
+                       .row_type = kind.row_type,
+                       .optimizer = {.kind = kind.kind}};
   RowStore store(spec, {0, spec.buckets}, 1);
   std::vector<uint64_t> keys(static_cast<size_t>(options.rows));
   for (size_t i = 0; i < keys.size(); ++i) keys[i] = mix64(i + 1);
   std::vector<int64_t> slots(keys.size());
   store.find_or_create(keys, slots);
   const std::vector<int64_t> order = random_order(options.rows);
+  std::vector<uint64_t> updated(static_cast<size_t>(options.batch));
   const std::vector<int64_t> occurrences(static_cast<size_t>(options.batch), 1);
   at::Tensor gradients = at::empty({options.batch, options.dim}), values = at::empty({options.batch, options.dim});
   for (int64_t i = 0; i < gradients.numel(); ++i) {
@@ -88,12 +97,16 @@ void measure(const Options& options, const Kind& kind) {
     store.gather(rows, values);
     gather_ns.push_back(watch.restart() * 1e9 / static_cast<double>(options.batch));
     const std::vector<int64_t> others = rows_of_step(order, 2 * step + 1, options.batch);
+    for (size_t i = 0; i < others.size(); ++i) updated[i] = keys[static_cast<size_t>(others[i])];  // slot of row i is i
+    const RowUpdate update{
+        .slots = others, .gradients = gradients, .occurrences = occurrences, .step = step, .keys = updated};
     watch.restart();
-    store.update({.slots = others, .gradients = gradients, .occurrences = occurrences, .step = step});
+    store.update(update);
     update_ns.push_back(watch.restart() * 1e9 / static_cast<double>(options.batch));
   }
   const nlohmann::json result{{"bench", "row_update"},
-                              {"optimizer", kind.name},
+                              {"optimizer", kind.optimizer},
+                              {"row_type", kind.type},
                               {"rows", options.rows},
                               {"dim", options.dim},
                               {"batch", options.batch},
