@@ -15,7 +15,10 @@ constexpr double kDenseBytes = 1.0 / 8;
 constexpr double kPlaceBytes = 8;   // of an id: its place among the distinct ones
 constexpr double kRouteBytes = 24;  // of a distinct id: key, slot, occurrences
 
+/// Of what rows are computed with, sums and optimizer state.
 double scalar_bytes(RowType type) { return type == RowType::kFloat64 ? 8 : 4; }
+
+double wire_bytes(WireCodec codec, double without) { return codec == WireCodec::kNone ? without : 2; }
 
 /// Ids, distinct ids and bags of one table, and the sizes of its rows.
 struct Shape {
@@ -23,7 +26,11 @@ struct Shape {
       : world(setting.world),
         rows(static_cast<double>(table.spec.rows)),
         scalar(scalar_bytes(table.spec.row_type)),
-        values(static_cast<double>(table.spec.dim) * scalar),
+        dim(static_cast<double>(table.spec.dim)),
+        values(dim * scalar),
+        memory(dim * static_cast<double>(bytes_of(table.spec.row_type))),
+        row_wire(dim * wire_bytes(table.spec.row_codec, static_cast<double>(bytes_of(table.spec.row_type)))),
+        gradient_wire(dim * wire_bytes(table.spec.gradient_codec, scalar)),
         state(static_cast<double>(state_width(table.spec.optimizer.kind, table.spec.dim)) * scalar),
         row_state(static_cast<double>(state_shape(table.spec.optimizer.kind).per_row) * scalar),
         learns(table.spec.optimizer.kind != RowOptimizerKind::kNone),
@@ -31,7 +38,7 @@ struct Shape {
         bags(setting.rank_batch * table.statistics.bags_per_example),
         distinct(counts.of_rank),
         global_distinct(counts.of_all) {
-    const double metadata = 8 + std::ceil((values + state + 4) / 8) * 8 - values - state;  // version, count, padding
+    const double metadata = 8 + std::ceil((memory + state + 4) / 8) * 8 - memory - state;  // version, count, padding
     index = metadata + (table.spec.key_space == KeySpace::kDense ? kDenseBytes : kHashedBytes);
   }
 
@@ -41,7 +48,9 @@ struct Shape {
 
   double world;
   double rows;
-  double scalar, values, state, row_state, index;  // bytes of a row
+  double scalar, dim;
+  double values;                                                    // bytes of a row as it is computed with
+  double memory, row_wire, gradient_wire, state, row_state, index;  // bytes of a row as it is kept and as it travels
   bool learns;
   double ids, bags, distinct, global_distinct;
 };
@@ -53,10 +62,10 @@ class Builder {
 
   /// A rank that holds `rows` rows of `share` of the columns.
   void hold(Load& load, double rows, double share = 1.0) {
-    load.row_bytes += rows * shape_.values * share;
+    load.row_bytes += rows * shape_.memory * share;
     load.state_bytes += rows * shape_.state_of(share);
     load.index_bytes += rows * shape_.index;
-    memory_ = profile_.at(rows * (shape_.values * share + shape_.state_of(share) + shape_.index));
+    memory_ = profile_.at(rows * (shape_.memory * share + shape_.state_of(share) + shape_.index));
   }
 
   /// The asker routes its ids; what comes home for them is one row a distinct id.
@@ -80,7 +89,7 @@ class Builder {
     load.buffer_bytes += kRouteBytes * asked;
   }
   void gather(Load& load, double rows, double share = 1.0) const {
-    load.lookup_seconds += memory_.gather.seconds(rows, rows * shape_.values * share);
+    load.lookup_seconds += memory_.gather.seconds(rows, rows * shape_.memory * share);
   }
   /// `gradients` rows come from all ranks for `distinct` rows of the store.
   void update(Load& load, double gradients, double distinct, double share = 1.0) const {
@@ -89,7 +98,8 @@ class Builder {
       load.update_seconds += learning(profile_.copy.seconds(gradients, gradients * width));
       load.buffer_bytes += learning(distinct * width);
     }
-    load.update_seconds += learning(memory_.update.seconds(distinct, distinct * (width + shape_.state_of(share))));
+    load.update_seconds +=
+        learning(memory_.update.seconds(distinct, distinct * (shape_.memory * share + shape_.state_of(share))));
   }
 
   void send(Load& load, WireKind kind, double sent, double received) const {
@@ -118,7 +128,7 @@ TableCost replicated(const Shape& s, Builder build) {
   build.gather(cost.every, s.distinct);
   build.take_rows(cost.every, 0);
   build.pool(cost.every, s.ids);
-  build.send(cost.every, kGradients, s.values * s.distinct * others, s.values * s.distinct * others);
+  build.send(cost.every, kGradients, s.gradient_wire * s.distinct * others, s.gradient_wire * s.distinct * others);
   build.update(cost.every, s.distinct * s.world, s.global_distinct);
   return cost;
 }
@@ -132,10 +142,10 @@ TableCost row_wise_rows(const Shape& s, Builder build, double uneven) {
   build.send(cost.every, kIds, kIdBytes * leaving, kIdBytes * leaving * uneven);
   build.find(cost.every, s.distinct * uneven, s.global_distinct / s.world * uneven);
   build.gather(cost.every, s.distinct * uneven);
-  build.send(cost.every, kRows, (s.values + s.scalar) * leaving * uneven, (s.values + s.scalar) * leaving);
+  build.send(cost.every, kRows, (s.row_wire + s.scalar) * leaving * uneven, (s.row_wire + s.scalar) * leaving);
   build.take_rows(cost.every, leaving);
   build.pool(cost.every, s.ids);
-  build.send(cost.every, kGradients, s.values * leaving, s.values * leaving * uneven);
+  build.send(cost.every, kGradients, s.gradient_wire * leaving, s.gradient_wire * leaving * uneven);
   build.update(cost.every, s.distinct * uneven, s.global_distinct / s.world * uneven);
   return cost;
 }
@@ -157,7 +167,7 @@ TableCost row_wise_sums(const Shape& s, Builder build, double uneven_rows, doubl
   build.pool(cost.every, cold * uneven_ids + s.ids * hot.share);
   build.send(cost.every, kSums, sums, sums);
   build.send(cost.every, kSumGradients, sums, sums);
-  build.send(cost.every, kGradients, s.values * hot.rows * s.away(), s.values * hot.rows * s.away());
+  build.send(cost.every, kGradients, s.gradient_wire * hot.rows * s.away(), s.gradient_wire * hot.rows * s.away());
   build.update(cost.every, hot.rows, s.global_distinct / s.world * uneven_rows);
   return cost;
 }
@@ -183,14 +193,14 @@ TableCost owned(const Shape& s, Builder build, WayHome way_home, int64_t parts) 
     build.update(cost.owner, 0, s.global_distinct, 1 / k);
     return cost;
   }
-  const double row = s.values / k + s.scalar;
+  const double row = s.row_wire / k + s.scalar;
   build.gather(cost.owner, s.distinct * s.world, 1 / k);
   build.send(cost.every, kRows, 0, row * k * s.distinct * s.away());
   build.send(cost.owner, kRows, row * s.distinct * others, 0);
   build.take_rows(cost.every, s.distinct * s.away());
   build.pool(cost.every, s.ids);
-  build.send(cost.every, kGradients, s.values * s.distinct * s.away(), 0);
-  build.send(cost.owner, kGradients, 0, s.values / k * s.distinct * others);
+  build.send(cost.every, kGradients, s.gradient_wire * s.distinct * s.away(), 0);
+  build.send(cost.owner, kGradients, 0, s.gradient_wire / k * s.distinct * others);
   build.update(cost.owner, s.distinct * s.world, s.global_distinct, 1 / k);
   return cost;
 }

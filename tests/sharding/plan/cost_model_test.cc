@@ -75,6 +75,23 @@ TEST(CostModel, WireOfEachPlacementByHand) {
   EXPECT_EQ(owned_sums.every.wires[kSums].received, 128 * 150);
 }
 
+TEST(CostModel, RowsAndCodecsOf16BitsByHand) {
+  TableRequest table = distinct_table(32);  // 1500 ids leave a rank, as above
+  const CostSetting setting{kProfile, 4, 100};
+  table.spec.row_type = RowType::kBFloat16;
+  const TableCost rows = cost_of(table, {.placement = Placement::kRowWise}, setting);
+  EXPECT_EQ(rows.every.row_bytes, 64 * 250'000);
+  EXPECT_EQ(rows.every.state_bytes, 4 * 250'000);  // fp32
+  EXPECT_EQ(sent(rows, kRows), (64 + 4) * 1500);
+  EXPECT_EQ(sent(rows, kGradients), 128 * 1500);
+  table.spec.row_type = RowType::kFloat32;
+  table.spec.row_codec = table.spec.gradient_codec = WireCodec::kFloat16;
+  const TableCost coded = cost_of(table, {.placement = Placement::kRowWise}, setting);
+  EXPECT_EQ(coded.every.row_bytes, 128 * 250'000);
+  EXPECT_EQ(sent(coded, kRows), (64 + 4) * 1500);
+  EXPECT_EQ(sent(coded, kGradients), 64 * 1500);
+}
+
 TEST(CostModel, WhatIsSentIsWhatIsReceived) {
   const TableRequest table = table_of("item", 5000, 64);
   for (const int world : {1, 2, 3, 4, 7}) {
