@@ -45,6 +45,7 @@ void write_catalog(const SynthShop& shop, uint64_t seed, const std::filesystem::
     if (item % 4096 == 0) progress.advance(item);
   }
   file.commit();
+  progress.advance(shop.items());
   progress.end();
 }
 
@@ -110,6 +111,7 @@ void write_events(const SynthShop& shop, const SynthOptions& options, const std:
   }
   RONDO_CHECK_EQ(written, options.events);
   file.commit();
+  progress.advance(written);
   progress.end();
 }
 

@@ -32,6 +32,7 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::Pair;
 using testing::ScratchFolder;
 using ::testing::StartsWith;
 
@@ -61,6 +62,31 @@ std::vector<std::vector<std::string>> events_of(const SynthOptions& options, con
   EXPECT_THAT(rows.at(0), ElementsAre("user_id", "item_id", "time", "behaviour", "session_id"));
   rows.erase(rows.begin());
   return rows;
+}
+
+/// What a bar would show.
+class RecordedProgress final : public Progress {
+ public:
+  void begin(std::string_view what, int64_t total, std::string_view) override {
+    what_ = what;
+    total_ = total;
+  }
+  void advance(int64_t done) override { done_ = done; }
+  void end() override { ends.emplace_back(what_, std::pair(done_, total_)); }
+
+  std::vector<std::pair<std::string, std::pair<int64_t, int64_t>>> ends;
+
+ private:
+  std::string what_;
+  int64_t total_ = 0, done_ = 0;
+};
+
+TEST(SynthTest, ShowsAllThatItMade) {
+  const ScratchFolder folder;
+  RecordedProgress progress;
+  synthesize(options_of(60, 80, 1000), folder.path(), progress);
+  EXPECT_THAT(progress.ends,
+              ElementsAre(Pair("synth catalogue", Pair(80, 80)), Pair("synth events", Pair(1000, 1000))));
 }
 
 TEST(SynthTest, WritesTheSameBytesForTheSameSeed) {
