@@ -74,13 +74,16 @@ function(rondo_fuzz_test name)
   set_tests_properties(${name} PROPERTIES TIMEOUT 120 LABELS fast)
 endfunction()
 
-# rondo_program_test(<name> SOURCES ... [DEPS ...] [LABELS ...] [TIMEOUT seconds])
+# rondo_program_test(<name> SOURCES ... [DEPS ...] [LABELS ...] [TIMEOUT seconds] [RANKS n])
 #
-# A test that runs the program itself, alone and under mpirun (tests/support/rondo_program.h).
+# A test that runs the program itself (tests/support/rondo_program.h), alone or on so many ranks under mpirun.
 function(rondo_program_test name)
-  cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;DEPS;LABELS" ${ARGN})
+  cmake_parse_arguments(ARG "" "TIMEOUT;RANKS" "SOURCES;DEPS;LABELS" ${ARGN})
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 600)
+  endif()
+  if(NOT ARG_RANKS)
+    set(ARG_RANKS 1)
   endif()
   if(NOT ARG_LABELS)
     set(ARG_LABELS program)
@@ -90,6 +93,6 @@ function(rondo_program_test name)
   add_dependencies(${name} rondo)
   target_compile_definitions(${name} PRIVATE
     RONDO_PROGRAM="$<TARGET_FILE:rondo>" RONDO_MPIEXEC="${MPIEXEC_EXECUTABLE}")
-  set_tests_properties(${name} PROPERTIES PROCESSORS 2
+  set_tests_properties(${name} PROPERTIES PROCESSORS ${ARG_RANKS}
     ENVIRONMENT "${RONDO_TEST_ENVIRONMENT};${RONDO_RANK_TEST_ENVIRONMENT}")
 endfunction()

@@ -64,6 +64,6 @@ class Process {
 ProcessResult run_process(ProcessOptions options);
 
 /// Looks every millisecond until `holds`; false after `limit`.
-bool wait_until(const std::function<bool()>& holds, std::chrono::seconds limit = std::chrono::seconds(60));
+bool wait_until(const std::function<bool()>& holds, std::chrono::seconds limit = std::chrono::seconds(120));
 
 }  // namespace rondo::testing
