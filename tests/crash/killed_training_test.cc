@@ -85,7 +85,7 @@ class InterruptedTrainingTest : public ::testing::Test {
   void expect_resumes_bit_for_bit(const std::string& run, const std::string& from) const {
     const auto result = run_process(folder_.under_mpirun(2, train(run, {"--resume"})));
     expect_done(result);
-    EXPECT_THAT(result.err, HasSubstr(concat("resumed from ", run, "/checkpoints/", from)));
+    EXPECT_THAT(result.err, HasSubstr(concat("resuming from ", run, "/checkpoints/", from)));
     EXPECT_EQ(lines_of(run), lines_of("straight"));
     int files = 0;
     for (const auto& entry : std::filesystem::directory_iterator(folder_ / "straight/checkpoints/step-000000100")) {
@@ -104,7 +104,7 @@ class KilledTrainingTest : public InterruptedTrainingTest, public ::testing::Wit
 TEST_P(KilledTrainingTest, GoesOnBitForBit) {
   const std::string run = concat("killed-", GetParam());
   kill_a_run(run, GetParam());
-  expect_resumes_bit_for_bit(run, "step-000000050 at step 50");
+  expect_resumes_bit_for_bit(run, "step-000000050: step 50 of 100");
 }
 
 INSTANTIATE_TEST_SUITE_P(KilledRank, KilledTrainingTest, ::testing::Values(0, 1));
@@ -114,7 +114,7 @@ TEST_F(InterruptedTrainingTest, ThatWasAskedToStopGoesOnBitForBit) {
   ASSERT_EQ(code_after_signal("stopped", 5, ask), static_cast<int>(ExitCode::kStopped));
   const size_t steps = lines_of("stopped").size();
   EXPECT_LT(steps, kSteps);
-  const std::string step = concat(steps, " at step ", steps);
+  const std::string step = concat(steps, ": step ", steps, " of 100");
   EXPECT_THAT(folder_.read("stopped/log/rank-00000.log"), HasSubstr(concat("stopped on request after step ", steps)));
   expect_resumes_bit_for_bit("stopped", concat("step-", std::string(9 - std::to_string(steps).size(), '0'), step));
 }
@@ -125,7 +125,7 @@ TEST_P(AnotherWorldTest, GoesOnWithTheSameLosses) {
   kill_a_run("killed-world", 1);
   const auto result = run_process(folder_.under_mpirun(GetParam(), train("killed-world", {"--resume"})));
   expect_done(result);
-  EXPECT_THAT(result.err, HasSubstr("at step 50"));
+  EXPECT_THAT(result.err, HasSubstr(concat("saved by 2 ranks, now ", GetParam(), " ranks")));
   const auto resumed = lines_of("killed-world");
   const auto straight = lines_of("straight");
   ASSERT_EQ(resumed.size(), straight.size());
