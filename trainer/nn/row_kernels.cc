@@ -3,7 +3,9 @@
 // Compiled once per instruction set: see foreach_target.h.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "trainer/nn/row_kernels.cc"
+#ifndef HWY_DISABLED_TARGETS
 #define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SSE4 | HWY_AVX3_DL)
+#endif
 #include <hwy/foreach_target.h>
 // After foreach_target.
 #include <hwy/contrib/math/math-inl.h>
