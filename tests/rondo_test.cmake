@@ -42,7 +42,7 @@ endfunction()
 
 # rondo_rank_test(<name> SOURCES ... [DEPS ...] [RANKS ...] [TIMEOUT seconds])
 #
-# The same bodies under mpirun: one entry of ctest per world size (default 1 2 3 4 7), labelled mpi. The sources use
+# The same bodies under mpirun: one entry of ctest per world size (default 1 2 3 4 7; instrumented: 3 alone), labelled mpi. The sources use
 # tests/support/rank_test.h; tests/support/mpi_main.cc agrees on the verdict.
 function(rondo_rank_test name)
   cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;DEPS;RANKS" ${ARGN})
@@ -52,6 +52,9 @@ function(rondo_rank_test name)
   math(EXPR ARG_TIMEOUT "${ARG_TIMEOUT} * ${RONDO_TIMEOUT_FACTOR}")
   if(NOT ARG_RANKS)
     set(ARG_RANKS 1 2 3 4 7)
+  endif()
+  if(RONDO_SANITIZE) # the same code at each world; the rank threads of the other tests take them all
+    set(ARG_RANKS 3)
   endif()
   add_executable(${name} ${ARG_SOURCES} ${PROJECT_SOURCE_DIR}/tests/support/mpi_main.cc)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests)
