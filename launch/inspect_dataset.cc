@@ -13,20 +13,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-const char* name_of(SplitKind kind) {
-  switch (kind) {
-    case SplitKind::kRandom:
-      return "random";
-    case SplitKind::kLeaveOneOut:
-      return "leave-one-out";
-    case SplitKind::kLastBasketOut:
-      return "last-basket-out";
-    case SplitKind::kGlobalTime:
-      return "global-time";
-  }
-  return "";
-}
-
 const char* name_of(KeyKind kind) { return kind == KeyKind::kText ? "text" : "whole number"; }
 
 const char* name_of(SourcePreset preset) {

@@ -128,6 +128,20 @@ void fill_training(const EventLog& events, const Catalog& catalog, Split& split)
 
 }  // namespace
 
+const char* name_of(SplitKind kind) {
+  switch (kind) {
+    case SplitKind::kRandom:
+      return "random";
+    case SplitKind::kLeaveOneOut:
+      return "leave-one-out";
+    case SplitKind::kLastBasketOut:
+      return "last-basket-out";
+    case SplitKind::kGlobalTime:
+      return "global-time";
+  }
+  return "";
+}
+
 void validate(const SplitOptions& options) {
   const auto check_fraction = [](double value, const char* field) {
     if (!(value >= 0.0 && value < 1.0)) throw ConfigError(concat(field, " must be in [0, 1), got ", value));

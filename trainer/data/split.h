@@ -9,6 +9,10 @@
 namespace rondo {
 
 enum class SplitKind : uint8_t { kRandom, kLeaveOneOut, kLastBasketOut, kGlobalTime };
+
+/// As reports say it: "random", "leave-one-out", "last-basket-out", "global-time".
+const char* name_of(SplitKind kind);
+
 enum class Repeats : uint8_t { kDrop, kKeepUnmasked };
 
 /// How events become training examples and held-out targets (DESIGN 8).

@@ -14,20 +14,6 @@
 namespace rondo {
 namespace {
 
-std::string name_of(SplitKind kind) {
-  switch (kind) {
-    case SplitKind::kRandom:
-      return "random";
-    case SplitKind::kLeaveOneOut:
-      return "leave-one-out";
-    case SplitKind::kLastBasketOut:
-      return "last-basket-out";
-    case SplitKind::kGlobalTime:
-      return "global-time";
-  }
-  return "";
-}
-
 /// What one ranker's lists are worth, for all users on every rank.
 struct Measured {
   std::vector<double> with_history;     // [users with a history, columns], in order of the cases
