@@ -15,9 +15,10 @@ namespace {
 
 constexpr int64_t kTextsPerRange = 256;
 
-ByteTrie trie_of(const Vocabulary& vocabulary) {
+ByteTrie trie_of(const Vocabulary& vocabulary, int64_t pieces) {
   std::vector<std::pair<std::string_view, int32_t>> entries;
-  for (int32_t id = 0; id < vocabulary.size(); ++id) {
+  const int64_t count = pieces > 0 ? std::min<int64_t>(pieces, vocabulary.size()) : vocabulary.size();
+  for (int32_t id = 0; id < count; ++id) {
     const std::string& entry = vocabulary.entry(id);
     if (!entry.empty() && vocabulary.find(entry) == id) entries.emplace_back(entry, id);
   }
@@ -25,12 +26,66 @@ ByteTrie trie_of(const Vocabulary& vocabulary) {
   return ByteTrie(entries);
 }
 
+/// The added tokens with their ids.
+AddedTokenFinder::Tokens added_tokens(const Vocabulary& vocabulary, const WordPieceOptions& options) {
+  AddedTokenFinder::Tokens tokens;
+  if (!options.added_tokens) {
+    for (const auto& [content, id] : vocabulary.special_ids()) tokens.emplace_back(AddedToken{content}, id);
+    return tokens;
+  }
+  for (const AddedToken& token : *options.added_tokens) {
+    const int32_t id = vocabulary.find(token.content);
+    if (id < 0) throw DataError(concat("added token \"", token.content, "\" is not in the vocabulary"));
+    tokens.emplace_back(token, id);
+  }
+  return tokens;
+}
+
+/// Whether WordReader finds them all by itself.
+bool reader_finds(const AddedTokenFinder::Tokens& tokens) {
+  return std::all_of(tokens.begin(), tokens.end(), [](const auto& token) {
+    return !token.first.normalized && WordRules::may_be_special(token.first.content);
+  });
+}
+
+WordRules rules_of(const Vocabulary& vocabulary, const WordPieceOptions& options) {
+  WordRules::SpecialTokens specials;
+  const auto tokens = added_tokens(vocabulary, options);
+  if (reader_finds(tokens)) {
+    for (const auto& [token, id] : tokens) specials.emplace_back(token.content, id);
+  }
+  return WordRules(options.normalizer, std::move(specials));
+}
+
+std::unique_ptr<const AddedTokenFinder> finder_of(const Vocabulary& vocabulary, const WordPieceOptions& options,
+                                                  const WordRules& rules) {
+  const auto tokens = added_tokens(vocabulary, options);
+  return reader_finds(tokens) ? nullptr : std::make_unique<const AddedTokenFinder>(tokens, rules);
+}
+
+/// What is beyond the special tokens of the vocabulary, as text; empty where nothing is.
+std::string text_of_added(const Vocabulary& vocabulary, const WordPieceOptions& options) {
+  std::string text;
+  if (options.piece_entries > 0 && options.piece_entries < vocabulary.size()) {
+    text += concat(" piece_entries=", options.piece_entries);
+  }
+  const auto by_id = [](AddedTokenFinder::Tokens tokens) {
+    std::sort(tokens.begin(), tokens.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
+    std::string ids;
+    for (const auto& [token, id] : tokens) ids += concat(" added=", id, token.normalized ? "n" : "");
+    return ids;
+  };
+  const std::string own = by_id(added_tokens(vocabulary, options));
+  return own == by_id(added_tokens(vocabulary, {})) ? text : text + own + " end";
+}
+
 std::string hash_of(const Vocabulary& vocabulary, const WordPieceOptions& options) {
   const NormalizerOptions& n = options.normalizer;
   // "clean_text" has no choice yet: named so that a hash stays what it is when it gets one.
-  return sha256_hex(concat("WordPiece vocabulary=", vocabulary.hash(), " clean_text=1 lowercase=", n.lowercase,
-                           " strip_accents=", n.strip_accents.value_or(n.lowercase), " handle_chinese_chars=",
-                           n.handle_chinese_chars, " max_input_chars_per_word=", options.max_input_chars_per_word));
+  return sha256_hex(
+      concat("WordPiece vocabulary=", vocabulary.hash(), " clean_text=1 lowercase=", n.lowercase,
+             " strip_accents=", n.strip_accents.value_or(n.lowercase), " handle_chinese_chars=", n.handle_chinese_chars,
+             " max_input_chars_per_word=", options.max_input_chars_per_word, text_of_added(vocabulary, options)));
 }
 
 /// Tokens that may come from the texts.
@@ -65,13 +120,17 @@ void validate(const WordPieceOptions& options) {
     throw ConfigError(
         concat("tokenizer.max_input_chars_per_word must be at least 1, got ", options.max_input_chars_per_word));
   }
+  if (options.piece_entries < 0) {
+    throw ConfigError(concat("tokenizer.piece_entries must be 0 or more, got ", options.piece_entries));
+  }
 }
 
 WordPiece::WordPiece(Vocabulary vocabulary, const WordPieceOptions& options)
     : vocabulary_(std::move(vocabulary)),
       options_(options),
-      rules_(options.normalizer, vocabulary_.special_ids()),
-      trie_(trie_of(vocabulary_)),
+      rules_(rules_of(vocabulary_, options)),
+      finder_(finder_of(vocabulary_, options, rules_)),
+      trie_(trie_of(vocabulary_, options.piece_entries)),
       continuation_(trie_.node_of("##")),
       hash_(hash_of(vocabulary_, options)) {
   validate(options);
@@ -140,9 +199,26 @@ void WordPiece::append(WordReader& reader, std::string_view text, const EncodeOp
 }
 
 void WordPiece::append_words(WordReader& reader, std::string_view text, size_t limit, std::vector<int32_t>& ids) const {
-  const size_t begin = ids.size();
+  const size_t end = limit > ids.max_size() ? limit : ids.size() + limit;
+  if (!finder_) {
+    read_words(reader, text, end, ids);
+  } else {
+    for (const AddedTokenFinder::Segment& segment : finder_->split(text)) {
+      if (ids.size() >= end) break;
+      if (segment.id >= 0) {
+        ids.push_back(segment.id);
+      } else {
+        read_words(reader, segment.text, end, ids);
+      }
+    }
+  }
+  if (ids.size() > end) ids.resize(end);
+}
+
+/// Adds the tokens of a text's words, the last one whole, until there are `end` or more.
+void WordPiece::read_words(WordReader& reader, std::string_view text, size_t end, std::vector<int32_t>& ids) const {
   reader.reset(text);
-  while (ids.size() - begin < limit) {
+  while (ids.size() < end) {
     const WordReader::Kind kind = reader.next();
     if (kind == WordReader::Kind::kEnd) return;
     if (kind == WordReader::Kind::kSpecial) {
@@ -151,7 +227,6 @@ void WordPiece::append_words(WordReader& reader, std::string_view text, size_t l
       append_word(reader, ids);
     }
   }
-  ids.resize(begin + limit);
 }
 
 void WordPiece::append_word(const WordReader& reader, std::vector<int32_t>& ids) const {

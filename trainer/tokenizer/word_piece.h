@@ -1,11 +1,14 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "trainer/tokenizer/added_tokens.h"
 #include "trainer/tokenizer/byte_trie.h"
 #include "trainer/tokenizer/vocabulary.h"
 #include "trainer/tokenizer/word_reader.h"
@@ -17,6 +20,12 @@ struct WordPieceOptions {
 
   /// A word of more code points is [UNK]. At least 1.
   int64_t max_input_chars_per_word = 100;
+
+  /// Tokens that are found before a text falls into words. Unset: the special tokens that the vocabulary holds.
+  std::optional<std::vector<AddedToken>> added_tokens = {};
+
+  /// Words are cut into the first so many entries of the vocabulary; behind them are added tokens alone. 0: all.
+  int64_t piece_entries = 0;
 };
 
 /// Throws ConfigError naming the field, its value and the allowed range.
@@ -55,6 +64,7 @@ struct TextsView {
 /// is [UNK]. Immutable; any thread.
 class WordPiece {
  public:
+  /// Throws DataError for an added token that the vocabulary lacks.
   explicit WordPiece(Vocabulary vocabulary, const WordPieceOptions& options = {});
   WordPiece(const WordPiece&) = delete;
   WordPiece& operator=(const WordPiece&) = delete;
@@ -81,11 +91,13 @@ class WordPiece {
  private:
   void append(WordReader& reader, std::string_view text, const EncodeOptions& options, std::vector<int32_t>& ids) const;
   void append_words(WordReader& reader, std::string_view text, size_t limit, std::vector<int32_t>& ids) const;
+  void read_words(WordReader& reader, std::string_view text, size_t end, std::vector<int32_t>& ids) const;
   void append_word(const WordReader& reader, std::vector<int32_t>& ids) const;
 
   Vocabulary vocabulary_;
   WordPieceOptions options_;
   WordRules rules_;
+  std::unique_ptr<const AddedTokenFinder> finder_;  // only for added tokens that the reader cannot find itself
   ByteTrie trie_;
   int32_t continuation_;  // the trie's node of "##"
   std::string hash_;

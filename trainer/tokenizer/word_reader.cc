@@ -33,10 +33,14 @@ WordRules::WordRules(const NormalizerOptions& options, SpecialTokens special_tok
                                                              : AsciiKind::kWord;
     if (ascii_kinds_[c] == AsciiKind::kWord) ascii_letters_[c] = static_cast<char>(lowercase_ ? lower(c) : c);
   }
-  for (const auto& [token, id] : special_tokens_) {
-    const auto first = static_cast<uint8_t>(token.empty() ? 'a' : token[0]);
-    RONDO_CHECK(first < 128 && ascii_kinds_[first] == AsciiKind::kPunctuation, "special token \"", token, '"');
-  }
+  for (const auto& [token, id] : special_tokens_) RONDO_CHECK(may_be_special(token), "special token \"", token, '"');
+  std::stable_sort(special_tokens_.begin(), special_tokens_.end(),
+                   [](const auto& a, const auto& b) { return a.first.size() > b.first.size(); });
+}
+
+bool WordRules::may_be_special(std::string_view token) {
+  const auto first = static_cast<uint8_t>(token.empty() ? 'a' : token[0]);
+  return first < 128 && (unicode::record(first).flags & unicode::kPunctuation) != 0;
 }
 
 const WordRules::SpecialTokens::value_type* WordRules::special_at(std::string_view rest) const {
@@ -81,6 +85,29 @@ WordReader::Kind WordReader::next() {
       case WordRules::AsciiKind::kPunctuation:
         return size_ > 0 ? Kind::kWord : take_ascii_punctuation();
     }
+  }
+}
+
+void WordReader::normalize(std::string_view text, std::string& out) {
+  reset(text);
+  out.clear();
+  while (at_ != end_) {
+    const auto byte = static_cast<uint8_t>(*at_);
+    if (byte >= 128) {
+      read_beyond_ascii();
+      char bytes[4];
+      for (; queue_at_ < queue_.size(); ++queue_at_) {
+        out.append(bytes, static_cast<size_t>(encode_utf8(queue_[queue_at_], bytes)));
+      }
+      continue;
+    }
+    const WordRules::AsciiKind kind = rules_.ascii_kinds_[byte];
+    if (kind == WordRules::AsciiKind::kSpace) {
+      out += ' ';
+    } else if (kind != WordRules::AsciiKind::kDropped) {
+      out += kind == WordRules::AsciiKind::kWord ? rules_.ascii_letters_[byte] : *at_;
+    }
+    ++at_;
   }
 }
 

@@ -25,17 +25,20 @@ struct NormalizerOptions {
 /// Immutable.
 class WordRules {
  public:
-  /// Special tokens with their ids; each starts with a punctuation mark of ASCII, none is part of another.
+  /// Special tokens with their ids; each starts with a punctuation mark of ASCII.
   using SpecialTokens = std::vector<std::pair<std::string, int32_t>>;
 
   WordRules(const NormalizerOptions& options, SpecialTokens special_tokens);
+
+  /// Whether a special token may be called so.
+  static bool may_be_special(std::string_view token);
 
  private:
   friend class WordReader;
 
   enum class AsciiKind : uint8_t { kWord, kSpace, kPunctuation, kDropped };
 
-  /// The special token that `rest` starts with, or nullptr.
+  /// The longest special token that `rest` starts with, or nullptr.
   const SpecialTokens::value_type* special_at(std::string_view rest) const;
 
   bool lowercase_;
@@ -72,6 +75,10 @@ class WordReader {
 
   /// After kSpecial: the token's id.
   int32_t special() const { return special_; }
+
+  /// The whole of `text` after cleaning, CJK spacing, NFD without marks and lower case, before it falls into words;
+  /// special tokens are text like any other. Ends a reading.
+  void normalize(std::string_view text, std::string& out);
 
  private:
   Kind end_of_word() const { return size_ > 0 ? Kind::kWord : Kind::kEnd; }
