@@ -7,7 +7,7 @@ namespace rondo {
 std::span<const Command> commands() {
   static constexpr std::array kCommands{
       Command{"synth", "makes a shop from a seed: catalogue and events", run_synth},
-      Command{"ingest", "turns logs and a catalogue into a dataset folder", run_ingest},
+      Command{"ingest", "turns logs and a catalogue, or texts with classes, into a dataset folder", run_ingest},
       Command{"calibrate", "measures these machines for rondo plan", run_calibrate},
       Command{"plan", "places a job's tables on ranks and says what a step will cost", run_plan},
       Command{"train", "trains a job; alone, or one rank a process under mpirun or srun", run_train},

@@ -4,6 +4,7 @@
 #include "sharding/base/check.h"
 #include "sharding/base/number_text.h"
 #include "trainer/data/dataset_description.h"
+#include "trainer/data/text_examples.h"
 #include "trainer/loop/recommender_data.h"
 #include "trainer/storage/digest.h"
 #include "trainer/tokenizer/vocabulary.h"
@@ -30,6 +31,18 @@ const char* name_of(SourcePreset preset) {
 /// A time of the log: microseconds UTC as text, an ordinal as the number that it is.
 Json time_json(const DatasetDescription& dataset, int64_t time) {
   return dataset.time_is_order ? Json(time) : Json(utc_text(time / 1'000'000));
+}
+
+Json schema_of_examples_json(const SchemaOptions& schema) {
+  const ExampleColumns& columns = schema.examples;
+  return {{"example_files", schema.example_file.paths},
+          {"valid_files", columns.valid_paths},
+          {"test_files", columns.test_paths},
+          {"text", columns.texts},
+          {"second_text", columns.second_texts},
+          {"label", columns.label},
+          {"weight", columns.weight.empty() ? "(1)" : columns.weight},
+          {"group", columns.group.empty() ? "(equal texts)" : columns.group}};
 }
 
 /// What decides how a later window must look, and what the keys are made of.
@@ -102,6 +115,38 @@ Json vocabulary_json(const std::filesystem::path& folder, const DatasetRecord& r
   return out;
 }
 
+/// What a dataset of texts with classes says of itself.
+Json examples_json(const DatasetRecord& record) {
+  Json labels = Json::object();
+  for (const NamedCount& label : record.labels) labels[label.name] = label.count;
+  Json split = nullptr;
+  if (record.parts.contains(name_of(ExamplePart::kDrawn))) {
+    split = {{"valid_fraction", record.split.valid_fraction},
+             {"test_fraction", record.split.test_fraction},
+             {"seed", record.split.seed}};
+  }
+  return {{"examples", record.examples},
+          {"labels", labels},
+          {"parts", record.parts},
+          {"split_of_drawn", split},
+          {"schema", schema_of_examples_json(record.schema)}};
+}
+
+/// What the dataset of a shop says of itself.
+Json shop_json(const DatasetDescription& dataset) {
+  const DatasetRecord& record = dataset.record;
+  return {{"users", record.users},
+          {"items", record.items},
+          {"events", record.events},
+          {"first_time", time_json(dataset, dataset.first_time)},
+          {"last_time", time_json(dataset, dataset.last_time)},
+          {"behaviours", record.behaviours},
+          {"features", record.features},
+          {"split", split_json(record.split)},
+          {"schema", schema_json(record.schema)},
+          {"windows", windows_json(dataset)}};
+}
+
 }  // namespace
 
 Json inspect_dataset(const std::filesystem::path& folder, InspectionDepth depth) {
@@ -114,26 +159,15 @@ Json inspect_dataset(const std::filesystem::path& folder, InspectionDepth depth)
   } catch (const StorageError& error) {
     problem = error.what();
   }
-  Json out{{"kind", "dataset"},
-           {"folder", folder.string()},
-           {"bytes", dataset.bytes},
-           {"users", record.users},
-           {"items", record.items},
-           {"events", record.events},
-           {"first_time", time_json(dataset, dataset.first_time)},
-           {"last_time", time_json(dataset, dataset.last_time)},
-           {"behaviours", record.behaviours},
-           {"features", record.features},
-           {"rows_read", record.rows_read},
-           {"rows_filtered", record.rows_filtered},
-           {"duplicates_dropped", record.duplicates_dropped},
-           {"rows_rejected", dataset.rows_rejected},
-           {"rejected", record.rejected},
-           {"vocabulary", std::move(vocabulary)},
-           {"split", split_json(record.split)},
-           {"schema", schema_json(record.schema)},
-           {"windows", windows_json(dataset)},
-           {"files", files_json(record.digests)}};
+  Json out{{"kind", "dataset"}, {"folder", folder.string()}, {"bytes", dataset.bytes}};
+  out.update(record.examples > 0 ? examples_json(record) : shop_json(dataset));
+  out.update({{"rows_read", record.rows_read},
+              {"rows_filtered", record.rows_filtered},
+              {"duplicates_dropped", record.duplicates_dropped},
+              {"rows_rejected", dataset.rows_rejected},
+              {"rejected", record.rejected},
+              {"vocabulary", std::move(vocabulary)},
+              {"files", files_json(record.digests)}});
   if (depth == InspectionDepth::kDigests) out["digests_verified"] = problem.empty();
   if (!problem.empty()) out["problem"] = problem;
   return out;

@@ -12,6 +12,12 @@ std::string events_file(int window) {
   return name;
 }
 
+std::string examples_file(int window) {
+  char name[32];
+  std::snprintf(name, sizeof name, "examples-%05d.h5", window);
+  return name;
+}
+
 std::vector<std::filesystem::path> events_files_of(const std::filesystem::path& dataset_folder) {
   std::vector<std::filesystem::path> files;
   while (true) {

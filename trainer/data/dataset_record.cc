@@ -55,12 +55,14 @@ void write_window(const WindowRecord& from, proto::Window& to) {
   to.set_events(from.events);
   to.set_first_time(from.first_time);
   to.set_last_time(from.last_time);
+  if (from.examples > 0) to.set_examples(from.examples);
 }
 
 WindowRecord read_window(const proto::Window& from) {
   return {from.file(),          read_digests(from.source()), from.rows_read(),
           from.rows_filtered(), from.duplicates_dropped(),   read_counts(from.rejected()),
-          from.events(),        from.first_time(),           from.last_time()};
+          from.events(),        from.first_time(),           from.last_time(),
+          from.examples()};
 }
 
 proto::DatasetRecord to_message(const DatasetRecord& record) {
@@ -80,6 +82,13 @@ proto::DatasetRecord to_message(const DatasetRecord& record) {
   write_digests(record.digests, *to.mutable_file());
   write_counts(record.features, *to.mutable_feature());
   for (const WindowRecord& window : record.windows) write_window(window, *to.add_window());
+  if (record.examples > 0) to.set_examples(record.examples);
+  for (const NamedCount& label : record.labels) {
+    auto* added = to.add_label();
+    added->set_name(label.name);
+    added->set_count(label.count);
+  }
+  write_counts(record.parts, *to.mutable_part());
   return to;
 }
 
@@ -99,6 +108,9 @@ DatasetRecord from_message(const proto::DatasetRecord& from) {
   record.digests = read_digests(from.file());
   record.features = read_counts(from.feature());
   for (const auto& window : from.window()) record.windows.push_back(read_window(window));
+  record.examples = from.examples();
+  for (const auto& label : from.label()) record.labels.push_back({label.name(), label.count()});
+  record.parts = read_counts(from.part());
   return record;
 }
 
@@ -118,6 +130,7 @@ class FirstError final : public google::protobuf::io::ErrorCollector {
 
 void add_window(const WindowRecord& window, DatasetRecord& record) {
   record.events += window.events;
+  record.examples += window.examples;
   record.rows_read += window.rows_read;
   record.rows_filtered += window.rows_filtered;
   record.duplicates_dropped += window.duplicates_dropped;

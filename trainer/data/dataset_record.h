@@ -14,7 +14,7 @@ namespace rondo {
 
 /// What one ingest added.
 struct WindowRecord {
-  std::string file;                            // its events
+  std::string file;                            // its events or examples
   std::map<std::string, std::string> sources;  // path -> SHA-256
   int64_t rows_read = 0;
   int64_t rows_filtered = 0;
@@ -23,6 +23,13 @@ struct WindowRecord {
   int64_t events = 0;
   int64_t first_time = 0;  // microseconds UTC, or ordinals
   int64_t last_time = 0;
+  int64_t examples = 0;
+};
+
+/// Something counted that has a name and a place.
+struct NamedCount {
+  std::string name;
+  int64_t count = 0;
 };
 
 /// What a dataset folder says of itself: dataset.textproto.
@@ -41,6 +48,9 @@ struct DatasetRecord {
   std::map<std::string, std::string> digests;  // file -> SHA-256
   std::map<std::string, int64_t> features;     // feature -> different values
   std::vector<WindowRecord> windows;           // the first ingest, and what was appended
+  int64_t examples = 0;                        // a dataset has these or events
+  std::vector<NamedCount> labels;              // classes in their order, with their examples
+  std::map<std::string, int64_t> parts;        // "train", "valid", "test", "drawn" -> examples
 };
 
 /// Adds a window and its counts.

@@ -7,31 +7,16 @@
 #include "sharding/base/check.h"
 #include "trainer/data/catalog.h"
 #include "trainer/data/dataset_files.h"
+#include "trainer/data/dataset_output.h"
 #include "trainer/data/event_cleaning.h"
 #include "trainer/data/event_log.h"
 #include "trainer/data/event_writer.h"
-#include "trainer/data/output_folder.h"
+#include "trainer/data/example_ingest.h"
 #include "trainer/data/source_reading.h"
 #include "trainer/storage/digest.h"
 
 namespace rondo {
 namespace {
-
-void check_output(const IngestOptions& options) {
-  std::error_code ignored;
-  if (options.append) return;  // reading the record says what is wrong
-  const auto& out = options.out;
-  if (!std::filesystem::exists(out, ignored)) return;
-  if (!std::filesystem::is_directory(out, ignored)) {
-    throw StorageError(concat(out.string(), " is a file, expected a folder to make"), ExitCode::kCannotCreate);
-  }
-  if (std::filesystem::is_empty(out, ignored)) return;
-  const bool is_dataset = std::filesystem::exists(out / kDatasetRecordFile, ignored);
-  if (is_dataset && options.overwrite) return;
-  throw StorageError(concat(out.string(), is_dataset ? " holds a dataset; --overwrite replaces it, --append adds to it"
-                                                     : " is not empty and holds no dataset; choose another folder"),
-                     ExitCode::kCannotCreate);
-}
 
 /// Throws ConfigError unless rows of `added` can join those of `kept`.
 void check_fits(const SchemaOptions& kept, const SchemaOptions& added) {
@@ -62,37 +47,29 @@ void check_is_new(const DatasetRecord& record, const SchemaOptions& schema) {
   }
 }
 
+OutputMode mode_of(const IngestOptions& options) {
+  if (options.append) return OutputMode::kAppend;
+  return options.overwrite ? OutputMode::kOverwrite : OutputMode::kNew;
+}
+
 /// One call of `ingest`.
 class Ingest {
  public:
   Ingest(const SchemaOptions& schema, const IngestOptions& options)
       : schema_(schema),
         options_(options),
-        rejected_path_(options.out.string() + ".rejected.tsv"),
         items_({schema.item_key, schema.salt, options.hash}, feature_names(schema)),
         users_("user", {schema.user_key, schema.salt, options.hash}) {
     if (options.append) restore();
   }
 
   DatasetRecord run(Progress& progress) {
-    const auto parent = std::filesystem::absolute(options_.out).parent_path();
-    files_->make_folder(parent);
-    OutputFolder output(*files_, options_.out);
-    folder_ = output.path();
-    begin_rejected();
-    Quarantine quarantine(rejected_path_, schema_.max_rejected_fraction);
-    try {
-      read_and_write(quarantine, progress);
-    } catch (...) {
-      if (quarantine.rejected() == 0) files_->remove(rejected_path_);
-      throw;
-    }
-    files_->rename(rejected_path_, folder_ / kRejectedFile);
-    files_->sync(folder_ / kRejectedFile);
+    DatasetOutput output(*files_, options_.out, mode_of(options_), schema_.max_rejected_fraction);
+    folder_ = output.folder();
+    read_and_write(output.quarantine(), progress);
     finish_record();
     carry_over();
-    write_dataset_record(folder_, record_);
-    output.publish();
+    output.publish(record_);
     return record_;
   }
 
@@ -108,13 +85,6 @@ class Ingest {
     }
   }
 
-  void begin_rejected() {
-    files_->remove(rejected_path_);
-    const auto old = options_.out / kRejectedFile;
-    std::error_code ignored;
-    if (options_.append && std::filesystem::exists(old, ignored)) std::filesystem::copy_file(old, rejected_path_);
-  }
-
   void read_and_write(Quarantine& quarantine, Progress& progress) {
     EventSpool spool(folder_, options_.memory_events);
     IngestSink sink{items_, users_, spool, quarantine};
@@ -127,7 +97,6 @@ class Ingest {
     for (const BagColumn& bag : catalog.bags) {
       record_.features[bag.name] = static_cast<int64_t>(bag.value_keys.size());
     }
-    quarantine.flush();
     window_.sources = sink.sources;
     window_.rows_read = quarantine.rows();
     window_.rows_filtered = sink.rows_filtered;
@@ -184,7 +153,8 @@ class Ingest {
       const auto target = folder_ / entry.path().filename();
       const bool is_derived = entry.path().filename().string().starts_with("tokens-");
       std::error_code error;
-      if (is_derived || entry.path().filename() == kDatasetRecordFile || std::filesystem::exists(target)) continue;
+      const bool is_made = entry.path().filename() == kDatasetRecordFile || entry.path().filename() == kRejectedFile;
+      if (is_derived || is_made || std::filesystem::exists(target)) continue;
       std::filesystem::create_hard_link(entry.path(), target, error);
       if (error) std::filesystem::copy(entry.path(), target, std::filesystem::copy_options::recursive, error);
       if (error) throw StorageError(concat("cannot copy ", entry.path().string(), ": ", error.message()));
@@ -194,7 +164,6 @@ class Ingest {
   const SchemaOptions& schema_;
   const IngestOptions& options_;
   std::unique_ptr<FileSystem> files_ = make_posix_file_system();
-  std::filesystem::path rejected_path_;
   std::filesystem::path folder_;  // that is being filled
   ItemCollector items_;
   KeyDictionary users_;
@@ -215,7 +184,7 @@ void validate(const IngestOptions& options) {
 DatasetRecord ingest(const SchemaOptions& schema, const IngestOptions& options, Progress& progress) {
   validate(options);
   validate(schema);
-  check_output(options);
+  if (reads_examples(schema)) return ingest_examples(schema, options, progress);
   return Ingest(schema, options).run(progress);
 }
 

@@ -32,6 +32,8 @@ void validate(const IngestOptions& options);
 /// items behind the old; what is derived from the catalogue (tokens-*.h5) is left out. A source that is in the dataset
 /// already, by its digest, is refused. Memory grows with users and items, not with events.
 ///
+/// A schema of texts with classes makes another kind of dataset: see ingest_examples.
+///
 /// Throws ConfigError (options, schema, or a schema that does not fit the dataset), DataError (a source), StorageError
 /// (kCannotCreate for an output that is there or cannot be made; kIoOrDeadline for one that cannot be written). Returns
 /// the record as it is now; the last of its windows is what was added.

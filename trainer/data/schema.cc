@@ -64,14 +64,23 @@ void validate_features(const std::vector<FeatureOptions>& features) {
   }
 }
 
-}  // namespace
+void validate_examples(const SchemaOptions& options) {
+  const ExampleColumns& examples = options.examples;
+  require(options.event_file.paths.empty() && options.catalog_file.paths.empty(),
+          "example_file makes a dataset of texts, event_file and catalog_file one of a shop: name one of them");
+  validate_file(options.example_file, "example_file");
+  validate_filters(options.example_filters, "example_filter");
+  require(!examples.texts.empty(), "examples.text must name a column");
+  require(!examples.label.empty(), "examples.label must name a column");
+  for (const auto& name : examples.label_names) {
+    require(!name.from.empty() && !name.to.empty(), "examples.label_name needs from and to");
+  }
+}
 
-void validate(const SchemaOptions& options) {
+void validate_shop(const SchemaOptions& options) {
   require(!options.event_file.paths.empty(), "event_file.path must name at least one file");
   validate_file(options.event_file, "event_file");
   validate_file(options.catalog_file, "catalog_file");
-  require(options.max_rejected_fraction >= 0.0 && options.max_rejected_fraction <= 1.0,
-          concat("max_rejected_fraction must be in [0, 1], got ", options.max_rejected_fraction));
   require(!options.events.behaviour_constant.empty(), "events.behaviour_constant must not be empty");
   require(options.attributes.empty() || options.preset == SourcePreset::kSequences,
           "attributes belongs to the preset SEQUENCES");
@@ -82,6 +91,14 @@ void validate(const SchemaOptions& options) {
   require(options.catalog_file.paths.empty() || !options.catalog.item.empty(),
           "catalog.item must name a column of the catalogue file");
   const TimeReader reads_pattern_and_zone(options.events);
+}
+
+}  // namespace
+
+void validate(const SchemaOptions& options) {
+  require(options.max_rejected_fraction >= 0.0 && options.max_rejected_fraction <= 1.0,
+          concat("max_rejected_fraction must be in [0, 1], got ", options.max_rejected_fraction));
+  reads_examples(options) ? validate_examples(options) : validate_shop(options);
 }
 
 std::vector<std::string> feature_names(const SchemaOptions& options) {

@@ -51,7 +51,8 @@ struct ColumnOptions {
   std::string separator = {};
 };
 
-struct BehaviourName {
+/// What the source says, and what the dataset calls it.
+struct Renamed {
   std::string from;
   std::string to;
 };
@@ -65,9 +66,9 @@ struct EventColumns {
   std::string time_zone = "UTC";
   std::string behaviour;  ///< column; empty: the constant
   std::string behaviour_constant = "event";
-  std::vector<BehaviourName> behaviour_names;  ///< empty: as in the source
-  std::string value;                           ///< rating, quantity; empty: 1
-  std::string basket;                          ///< invoice, session; empty: equal time is one basket
+  std::vector<Renamed> behaviour_names;  ///< empty: as in the source
+  std::string value;                     ///< rating, quantity; empty: 1
+  std::string basket;                    ///< invoice, session; empty: equal time is one basket
   bool join_overlaps = false;
 };
 
@@ -82,6 +83,17 @@ struct CatalogColumns {
   std::string title;
   std::vector<std::string> texts;  ///< joined by a blank for the text tower; empty: the title
   std::vector<FeatureOptions> features;
+};
+
+struct ExampleColumns {
+  std::vector<std::string> texts;         ///< joined by a blank
+  std::vector<std::string> second_texts;  ///< empty: single texts
+  std::string label;
+  std::vector<Renamed> label_names;  ///< in the order of the classes; empty: as in the source
+  std::string weight;                ///< empty: 1
+  std::string group;                 ///< empty: equal texts are a group
+  std::vector<std::string> valid_paths;
+  std::vector<std::string> test_paths;
 };
 
 enum class SourcePreset : uint8_t { kNone, kOnlineRetail, kSequences };
@@ -100,7 +112,13 @@ struct SchemaOptions {
   uint64_t salt = 0;
   std::string attributes;  ///< kSequences: JSON object, item -> list of attribute ids
   double max_rejected_fraction = 0.001;
+  FileOptions example_file;  ///< texts with classes, instead of events and a catalogue
+  ExampleColumns examples;
+  std::vector<RowFilter> example_filters;
 };
+
+/// Does it read texts with classes (else a shop)?
+inline bool reads_examples(const SchemaOptions& options) { return !options.example_file.paths.empty(); }
 
 /// Throws ConfigError naming the field, its value and what was expected.
 void validate(const SchemaOptions& options);

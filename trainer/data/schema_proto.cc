@@ -109,6 +109,32 @@ void write_catalog(const CatalogColumns& from, proto::CatalogMapping& to) {
   }
 }
 
+void read_examples(const proto::ExampleMapping& from, ExampleColumns& to) {
+  to.texts.assign(from.text().begin(), from.text().end());
+  to.second_texts.assign(from.second_text().begin(), from.second_text().end());
+  to.label = from.label();
+  for (const auto& name : from.label_name()) to.label_names.push_back({name.from(), name.to()});
+  to.weight = from.weight();
+  to.group = from.group();
+  to.valid_paths.assign(from.valid_path().begin(), from.valid_path().end());
+  to.test_paths.assign(from.test_path().begin(), from.test_path().end());
+}
+
+void write_examples(const ExampleColumns& from, proto::ExampleMapping& to) {
+  for (const auto& text : from.texts) to.add_text(text);
+  for (const auto& text : from.second_texts) to.add_second_text(text);
+  to.set_label(from.label);
+  for (const auto& name : from.label_names) {
+    auto* renamed = to.add_label_name();
+    renamed->set_from(name.from);
+    renamed->set_to(name.to);
+  }
+  to.set_weight(from.weight);
+  to.set_group(from.group);
+  for (const auto& path : from.valid_paths) to.add_valid_path(path);
+  for (const auto& path : from.test_paths) to.add_test_path(path);
+}
+
 void read_filters(const google::protobuf::RepeatedPtrField<proto::Filter>& from, std::vector<RowFilter>& to) {
   if (!from.empty()) to.clear();
   for (const auto& filter : from) {
@@ -140,6 +166,9 @@ SchemaOptions schema_from_proto(const proto::Schema& from) {
   to.salt = from.salt();
   to.attributes = from.attributes();
   to.max_rejected_fraction = from.max_rejected_fraction();
+  to.example_file = read_file_options(from.example_file(), "example_file");
+  read_examples(from.examples(), to.examples);
+  read_filters(from.example_filter(), to.example_filters);
   return to;
 }
 
@@ -156,6 +185,10 @@ void schema_to_proto(const SchemaOptions& from, proto::Schema& to) {
   to.set_salt(from.salt);
   to.set_attributes(from.attributes);
   to.set_max_rejected_fraction(from.max_rejected_fraction);
+  if (!reads_examples(from)) return;
+  write_file_options(from.example_file, *to.mutable_example_file());
+  write_examples(from.examples, *to.mutable_examples());
+  write_filters(from.example_filters, *to.mutable_example_filter());
 }
 
 SplitOptions split_from_proto(const proto::Split& from) {

@@ -7,84 +7,21 @@
 
 #include "sharding/base/check.h"
 #include "trainer/data/event_mapper.h"
+#include "trainer/data/source_files.h"
 
 namespace rondo {
 namespace {
 
-/// Records between two looks at the progress and at the fraction of rejected rows.
-constexpr int64_t kReportRows = 1 << 14;
-
 constexpr int64_t kMostAttributeBytes = int64_t{1} << 31;
 
-int64_t total_bytes(const std::vector<std::string>& paths) {
-  int64_t total = 0;
-  for (const auto& path : paths) {
-    std::error_code error;
-    const auto size = std::filesystem::file_size(path, error);
-    if (!error) total += static_cast<int64_t>(size);
-  }
-  return total;
-}
-
-void note_source(ByteSource& source, IngestSink& sink) { sink.sources[source.path()] = source.digest(); }
-
-/// The files of one shape, record by record.
-class FileSet {
- public:
-  FileSet(const FileOptions& options, const std::vector<std::string>& columns, IngestSink& sink, Progress& progress)
-      : options_(options),
-        columns_(columns),
-        sink_(sink),
-        progress_(progress),
-        total_bytes_(std::max<int64_t>(total_bytes(options.paths), 1)) {}
-
-  /// Says why a record is rejected; nothing when it is not.
-  using Read = std::function<std::string_view(const SourceRecord&)>;
-
-  void for_each_record(const Read& read) {
-    progress_.begin("read", total_bytes_, "bytes");
-    for (const auto& path : options_.paths) read_file(path, read);
-    progress_.end();
-    if (rows_ == 0) throw DataError(concat(options_.paths.front(), ": the file has a header and no rows"));
-  }
-
- private:
-  void read_file(const std::filesystem::path& path, const Read& read) {
-    const auto reader = open_records(path, options_, columns_);
-    for (SourceRecord record; reader->next(record);) {
-      const std::string_view reason = record.reason.empty() ? read(record) : record.reason;
-      if (reason.empty()) {
-        sink_.quarantine.accept();
-      } else {
-        sink_.quarantine.reject({path, record.line, record.raw}, reason);
-      }
-      if (++rows_ % kReportRows == 0) report(done_bytes_ + reader->source().consumed());
-    }
-    done_bytes_ += reader->source().consumed();
-    report(done_bytes_);
-    note_source(reader->source(), sink_);
-  }
-
-  void report(int64_t bytes) {
-    progress_.advance(bytes);
-    sink_.quarantine.check_hopeless(static_cast<double>(bytes) / static_cast<double>(total_bytes_));
-  }
-
-  const FileOptions& options_;
-  const std::vector<std::string>& columns_;
-  IngestSink& sink_;
-  Progress& progress_;
-  int64_t total_bytes_;
-  int64_t done_bytes_ = 0;
-  int64_t rows_ = 0;
-};
+SourceLedger ledger_of(IngestSink& sink) { return {sink.quarantine, sink.sources}; }
 
 void read_catalog(const SchemaOptions& schema, IngestSink& sink, Progress& progress) {
   ColumnSet set;
   const auto item_column = static_cast<size_t>(set.add(schema.catalog.item));
   ItemColumns descriptions(schema.catalog, set);
   const RecordFilter filter(schema.catalog_filters, set);
-  FileSet files(schema.catalog_file, set.columns(), sink, progress);
+  SourceFiles files(schema.catalog_file, set.columns(), ledger_of(sink), progress);
   files.for_each_record([&](const SourceRecord& record) -> std::string_view {
     if (!filter.holds_for(record)) {
       ++sink.rows_filtered;
@@ -99,7 +36,7 @@ void read_catalog(const SchemaOptions& schema, IngestSink& sink, Progress& progr
 
 void read_events(const SchemaOptions& schema, IngestSink& sink, Progress& progress) {
   EventMapper mapper(schema, sink);
-  FileSet files(schema.event_file, mapper.columns(), sink, progress);
+  SourceFiles files(schema.event_file, mapper.columns(), ledger_of(sink), progress);
   files.for_each_record([&](const SourceRecord& record) { return mapper.read(record); });
 }
 
@@ -154,7 +91,7 @@ void read_sequences(const SchemaOptions& schema, IngestSink& sink, Progress& pro
   sink.behaviours.assign(1, schema.events.behaviour_constant);
   SequenceMapper mapper(sink);
   const std::vector<std::string> whole_line = {"1"};
-  FileSet files(lines, whole_line, sink, progress);
+  SourceFiles files(lines, whole_line, ledger_of(sink), progress);
   files.for_each_record([&](const SourceRecord& record) { return mapper.read(record.fields.front()); });
 }
 
@@ -166,7 +103,7 @@ std::string read_whole(const std::string& file, IngestSink& sink) {
     text.append(block.data(), count);
     if (source.unpacked() > kMostAttributeBytes) throw DataError(file + ": more than 2 GiB of attributes");
   }
-  note_source(source, sink);
+  sink.sources[source.path()] = source.digest();
   return text;
 }
 
