@@ -4,13 +4,14 @@
 
 #include "launch/command_line.h"
 #include "launch/commands.h"
-#include "launch/run_index.h"
 #include "launch/run_setup.h"
 #include "launch/stop_signal.h"
 #include "launch/train_monitor.h"
+#include "launch/trainee.h"
 #include "sharding/base/check.h"
 #include "sharding/base/log.h"
 #include "trainer/checkpoint/checkpoint_folder.h"
+#include "trainer/checkpoint/checkpoint_writer.h"
 #include "trainer/checkpoint/run_lock.h"
 #include "trainer/loop/train_loop.h"
 #include "trainer/storage/file_system.h"
@@ -54,38 +55,41 @@ class Training {
     comm_.set_phase(Phase::kStart);
     require_same_job(comm_, job_);
     open_folder();
-    const RecommenderData data = open_data(job_.data, comm_, *monitor_->progress());
-    Recommender recommender(model_for(job_, data), data, job_.seed, comm_);
-    TrainLoop loop(job_.train, job_.examples, data, recommender, comm_);
+    const auto trainee = make_trainee(job_, comm_, *monitor_->progress());
+    TrainLoop loop(job_.train, trainee->task(), comm_);
     const auto files = make_posix_file_system();
     CheckpointWriter writer(run_.checkpoints(), *files, comm_, {job_.train.keep_checkpoints});
-    loop.save_into(&writer, {{"job.textproto", job_.text}, {"vocab.txt", data.vocabulary_text}}, job_.digest);
+    auto texts = trainee->texts();
+    texts["job.textproto"] = job_.text;
+    loop.save_into(&writer, std::move(texts), job_.digest);
     if (request_.resume) resume(loop);
     // Not before: a checkpoint may refuse this job, and then the folder still says what it holds.
     on_rank_0(comm_, "job", [&] { make_posix_file_system()->replace_file(run_.job(), job_.text); });
-    monitor_->begin(data, recommender, loop);
+    monitor_->begin(trainee->summary(), loop);
 
-    TrainHooks hooks;
-    hooks.stop_requested = stop_requested;
-    hooks.beat = process_.beat;
-    hooks.on_step = [&](const StepReport& report) { monitor_->on_step(report); };
-    hooks.on_failed_save = [&](int64_t step, const std::string& why) { monitor_->on_failed_save(step, why); };
-    hooks.evaluate = [&](int64_t step) {
-      monitor_->on_evaluation(evaluate_model(job_, data, recommender, comm_, {HeldOut::kValid, step}));
-    };
-    const TrainOutcome outcome = loop.run(hooks);
+    const TrainOutcome outcome = loop.run(hooks_for(*trainee));
     monitor_->end(outcome);
-    if (!outcome.stopped && !data.split.test.empty()) {
-      process_.beat(Phase::kEvaluation, outcome.step);
-      const auto checkpoint = run_.checkpoints() / checkpoint_name(outcome.step);
-      monitor_->on_evaluation(
-          evaluate_model(job_, data, recommender, comm_,
-                         {HeldOut::kTest, outcome.step, index_keeper(comm_, run_, checkpoint, job_, data)}));
-    }
+    if (outcome.stopped) return outcome;
+    process_.beat(Phase::kEvaluation, outcome.step);
+    if (const auto findings = trainee->test(outcome, run_)) monitor_->on_evaluation(*findings);
     return outcome;
   }
 
  private:
+  TrainHooks hooks_for(Trainee& trainee) {
+    TrainHooks hooks;
+    hooks.stop_requested = stop_requested;
+    hooks.beat = process_.beat;
+    hooks.on_step = [this](const StepReport& report) { monitor_->on_step(report); };
+    hooks.on_failed_save = [this](int64_t step, const std::string& why) { monitor_->on_failed_save(step, why); };
+    hooks.evaluate = [this, &trainee](int64_t step) {
+      const EvaluationOutcome findings = trainee.validate(step);
+      monitor_->on_evaluation(findings);
+      return findings.score;
+    };
+    return hooks;
+  }
+
   void open_folder() {
     const std::string root = request_.folder.empty() ? RunFolder::default_root(job_.name).string() : request_.folder;
     const RunFolder folder(broadcast_text(comm_, root, "run folder"));

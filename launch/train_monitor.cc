@@ -10,6 +10,19 @@
 #include "trainer/telemetry/progress_bar.h"
 
 namespace rondo {
+namespace {
+
+/// Adds by place: a step says the same names each time.
+void add(const std::vector<NamedValue>& values, std::vector<NamedValue>& sums) {
+  if (sums.empty()) {
+    sums = values;
+    return;
+  }
+  RONDO_CHECK_EQ(values.size(), sums.size(), "values of a step");
+  for (size_t i = 0; i < values.size(); ++i) sums[i].value += values[i].value;
+}
+
+}  // namespace
 
 TrainMonitor::TrainMonitor(const JobOptions& job, const RunFolder& run, Communicator& comm)
     : job_(job), run_(run), shows_(comm.rank() == 0) {
@@ -20,14 +33,11 @@ TrainMonitor::TrainMonitor(const JobOptions& job, const RunFolder& run, Communic
   }
 }
 
-void TrainMonitor::begin(const RecommenderData& data, const Recommender& recommender, const TrainLoop& loop) {
+void TrainMonitor::begin(const std::string& what, const TrainLoop& loop) {
   if (!shows_) return;
   metrics_.emplace(run_.metrics(), loop.step());
-  int64_t parameters = 0;
-  for (const auto& parameter : recommender.model.parameters()) parameters += parameter.value.numel();
-  log_info(fmt::format("{}: {} users, {} items, {} events, {} tables, {} dense parameters, {} steps of {} examples",
-                       run_.root().string(), data.events.users(), data.catalog.items(), data.events.events(),
-                       recommender.model.tables().size(), parameters, loop.total_steps(), job_.train.global_batch));
+  log_info(fmt::format("{}: {}, {} steps of {} examples", run_.root().string(), what, loop.total_steps(),
+                       job_.train.global_batch));
   progress_->begin("train", loop.total_steps(), "steps");
   since_interval_.restart();
 }
@@ -35,13 +45,10 @@ void TrainMonitor::begin(const RecommenderData& data, const Recommender& recomme
 void TrainMonitor::on_step(const StepReport& report) {
   if (!shows_) return;
   ++interval_steps_;
-  interval_examples_ += report.examples;
+  interval_examples_ += report.result.examples;
   interval_loss_ += report.result.loss;
-  interval_times_.route += report.result.times.route;
-  interval_times_.rows += report.result.times.rows;
-  interval_times_.forward += report.result.times.forward;
-  interval_times_.backward += report.result.times.backward;
-  interval_times_.update += report.result.times.update;
+  add(report.result.phase_ms, interval_phases_);
+  add(report.result.figures, interval_figures_);
   progress_->advance(report.step);
   if (report.step % job_.train.log_steps == 0 || report.step == report.total_steps) write_interval(report);
 }
@@ -51,25 +58,26 @@ void TrainMonitor::write_interval(const StepReport& report) {
   const auto steps = static_cast<double>(interval_steps_);
   const double loss = interval_loss_ / steps;
   const double rate = static_cast<double>(interval_examples_) / seconds;
-  const nlohmann::json line{{"event", "train"},
-                            {"step", report.step},
-                            {"epoch", report.epoch},
-                            {"loss", loss},
-                            {"lr", report.learning_rate_factor},
-                            {"examples_per_s", rate},
-                            {"phase_ms",
-                             {{"route", interval_times_.route / steps},
-                              {"rows", interval_times_.rows / steps},
-                              {"forward", interval_times_.forward / steps},
-                              {"backward", interval_times_.backward / steps},
-                              {"update", interval_times_.update / steps}}}};
+  nlohmann::json line{{"event", "train"},
+                      {"step", report.step},
+                      {"epoch", report.epoch},
+                      {"loss", loss},
+                      {"lr", report.learning_rate_factor},
+                      {"examples_per_s", rate}};
+  std::string shown;
+  for (const NamedValue& phase : interval_phases_) line["phase_ms"][std::string(phase.name)] = phase.value / steps;
+  for (const NamedValue& figure : interval_figures_) {
+    line[std::string(figure.name)] = figure.value / steps;
+    shown += fmt::format(", {} {:.4f}", figure.name, figure.value / steps);
+  }
   metrics_->write(line.dump());
-  log_info(fmt::format("step {} of {}, epoch {}, loss {:.4f}, {:.0f} examples/s", report.step, report.total_steps,
-                       report.epoch, loss, rate));
+  log_info(fmt::format("step {} of {}, epoch {}, loss {:.4f}, {:.0f} examples/s{}", report.step, report.total_steps,
+                       report.epoch, loss, rate, shown));
   interval_steps_ = 0;
   interval_examples_ = 0;
   interval_loss_ = 0;
-  interval_times_ = {};
+  interval_phases_.clear();
+  interval_figures_.clear();
 }
 
 void TrainMonitor::on_failed_save(int64_t step, const std::string& why) {
@@ -78,10 +86,10 @@ void TrainMonitor::on_failed_save(int64_t step, const std::string& why) {
   metrics_->write(line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
 }
 
-void TrainMonitor::on_evaluation(const EvaluationReport& report) {
+void TrainMonitor::on_evaluation(const EvaluationOutcome& findings) {
   if (!shows_) return;
-  for (const std::string& line : to_json_lines(report)) metrics_->write(line);
-  std::fputs(to_table(report).c_str(), stdout);
+  for (const std::string& line : findings.json_lines) metrics_->write(line);
+  std::fputs(findings.table.c_str(), stdout);
   std::fflush(stdout);
   since_interval_.restart();
 }
@@ -90,6 +98,10 @@ void TrainMonitor::end(const TrainOutcome& outcome) {
   if (!shows_) return;
   progress_->advance(outcome.step);
   if (outcome.stopped) log_info(concat("stopped on request after step ", outcome.step, "; --resume goes on"));
+  if (outcome.out_of_patience) {
+    log_info(concat("validation was best at step ", outcome.best_step, " and has not improved since (train.patience ",
+                    job_.train.patience, "): ended at step ", outcome.step));
+  }
 }
 
 }  // namespace rondo

@@ -2,10 +2,12 @@
 
 #include <memory>
 #include <optional>
+#include <string>
+#include <vector>
 
 #include "launch/job_options.h"
+#include "launch/trainee.h"
 #include "sharding/base/stopwatch.h"
-#include "trainer/eval/evaluation_report.h"
 #include "trainer/loop/train_loop.h"
 #include "trainer/telemetry/metrics_log.h"
 #include "trainer/telemetry/run_folder.h"
@@ -20,10 +22,11 @@ class TrainMonitor {
   /// For the stages before the first step.
   Progress* progress() { return progress_.get(); }
 
-  void begin(const RecommenderData& data, const Recommender& recommender, const TrainLoop& loop);
+  /// `what` is trained, on one line.
+  void begin(const std::string& what, const TrainLoop& loop);
   void on_step(const StepReport& report);
   void on_failed_save(int64_t step, const std::string& why);
-  void on_evaluation(const EvaluationReport& report);
+  void on_evaluation(const EvaluationOutcome& findings);
   void end(const TrainOutcome& outcome);
 
  private:
@@ -38,7 +41,8 @@ class TrainMonitor {
   int64_t interval_steps_ = 0;
   int64_t interval_examples_ = 0;
   double interval_loss_ = 0;
-  StepTimes interval_times_;
+  std::vector<NamedValue> interval_phases_;  // sums over the steps of the interval
+  std::vector<NamedValue> interval_figures_;
 };
 
 }  // namespace rondo

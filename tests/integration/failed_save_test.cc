@@ -12,6 +12,7 @@
 #include "tests/support/tiny_shop.h"
 #include "trainer/checkpoint/checkpoint_folder.h"
 #include "trainer/checkpoint/checkpoint_writer.h"
+#include "trainer/loop/recommender_task.h"
 #include "trainer/loop/train_loop.h"
 
 namespace rondo {
@@ -41,7 +42,8 @@ class FailedSaveTest : public RankTest {
     options.train.steps = kSteps;
     options.train.checkpoint_steps = kEvery;
     Recommender recommender(options.model, data, options.seed, comm);
-    TrainLoop loop(options.train, {}, data, recommender, comm);
+    RecommenderTask task(options.train, {}, data, recommender, comm);
+    TrainLoop loop(options.train, task, comm);
     CheckpointWriter writer(folder.path() / "checkpoints", files, comm, {});
     loop.save_into(&writer, {{"job.textproto", "name: \"tiny\""}}, "digest");
     std::vector<double> losses;
@@ -57,7 +59,7 @@ class FailedSaveTest : public RankTest {
       EXPECT_EQ(losses.size(), static_cast<size_t>(kSteps)) << "it ended before the last save";
       throw;
     }
-    TrainingRun run = testing::collect(recommender, &loop.optimizer());
+    TrainingRun run = testing::collect(recommender, &task.optimizer());
     run.losses = std::move(losses);
     return run;
   }

@@ -9,6 +9,7 @@
 #include "tests/support/tiny_shop.h"
 #include "trainer/checkpoint/checkpoint_reader.h"
 #include "trainer/checkpoint/checkpoint_writer.h"
+#include "trainer/loop/recommender_task.h"
 #include "trainer/loop/train_loop.h"
 #include "trainer/storage/file_system.h"
 
@@ -35,7 +36,8 @@ TrainingRun train(Communicator& comm, const TrainingRunOptions& options, const s
   const TinyShop shop;
   RecommenderData data{shop.catalog, shop.events, {}, shop.split, shop.tokens, TinyShop::kVocabulary, ""};
   Recommender recommender(options.model, data, options.seed, comm);
-  TrainLoop loop(options.train, {}, data, recommender, comm);
+  RecommenderTask task(options.train, {}, data, recommender, comm);
+  TrainLoop loop(options.train, task, comm);
   const auto files = make_posix_file_system();
   CheckpointWriter writer(folder, *files, comm, {});
   loop.save_into(&writer, {{"job.textproto", "name: \"tiny\""}}, "digest");
@@ -45,7 +47,7 @@ TrainingRun train(Communicator& comm, const TrainingRunOptions& options, const s
   hooks.on_step = [&](const StepReport& report) { losses.push_back(report.result.loss); };
   hooks.stop_requested = [&] { return loop.step() + 1 == stop_at; };
   loop.run(hooks);
-  TrainingRun run = testing::collect(recommender, &loop.optimizer());
+  TrainingRun run = testing::collect(recommender, &task.optimizer());
   run.losses = std::move(losses);
   return run;
 }

@@ -7,6 +7,7 @@
 #include "tests/support/tiny_shop.h"
 #include "trainer/loop/index_ranker.h"
 #include "trainer/loop/model_ranker.h"
+#include "trainer/loop/recommender_task.h"
 #include "trainer/loop/train_loop.h"
 
 namespace rondo {
@@ -22,7 +23,8 @@ struct Trained {
       : data{shop.catalog, shop.events, {}, shop.split, shop.tokens, TinyShop::kVocabulary, ""},
         options(options_of(weight, interaction)),
         recommender(options.model, data, options.seed, comm) {
-    TrainLoop(options.train, examples, data, recommender, comm).run({});
+    RecommenderTask task(options.train, examples, data, recommender, comm);
+    TrainLoop(options.train, task, comm).run({});
   }
 
   static testing::TrainingRunOptions options_of(HistoryWeight weight, InteractionKind interaction) {

@@ -6,6 +6,7 @@
 
 #include "tests/support/tiny_shop.h"
 #include "trainer/loop/recommender.h"
+#include "trainer/loop/recommender_task.h"
 #include "trainer/loop/train_loop.h"
 
 namespace rondo::testing {
@@ -72,12 +73,13 @@ TrainingRun run_training(Communicator& comm, const TrainingRunOptions& options) 
   const TinyShop shop;
   RecommenderData data{shop.catalog, shop.events, {}, shop.split, shop.tokens, TinyShop::kVocabulary, ""};
   Recommender recommender(options.model, data, options.seed, comm);
-  TrainLoop loop(options.train, {}, data, recommender, comm);
+  RecommenderTask task(options.train, {}, data, recommender, comm);
+  TrainLoop loop(options.train, task, comm);
   std::vector<double> losses;
   TrainHooks hooks;
   hooks.on_step = [&](const StepReport& report) { losses.push_back(report.result.loss); };
   loop.run(hooks);
-  TrainingRun run = collect(recommender, &loop.optimizer());
+  TrainingRun run = collect(recommender, &task.optimizer());
   run.losses = std::move(losses);
   return run;
 }

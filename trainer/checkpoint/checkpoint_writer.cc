@@ -239,6 +239,7 @@ void CheckpointWriter::retire(const std::string& newest) {
         kept += name == newest || is_usable(path) ? 1 : 0;
         continue;
       }
+      if (held_step_ > 0 && name == checkpoint_name(held_step_)) continue;
       const auto trash = folder_ / (name + kTrashSuffix);
       files_.remove(trash);
       files_.rename(path, trash);

@@ -39,6 +39,9 @@ class CheckpointWriter {
   /// caller may go on training.
   std::filesystem::path write(const CheckpointContent& content);
 
+  /// The checkpoint of this step stays, beside those that `keep` covers, until another one is held; 0: none.
+  void hold(int64_t step) { held_step_ = step; }
+
  private:
   std::filesystem::path make_temporary(const CheckpointContent& content);
   void write_files(const std::filesystem::path& temporary, const CheckpointContent& content, Manifest& manifest);
@@ -54,6 +57,7 @@ class CheckpointWriter {
   FileSystem& files_;
   Communicator& comm_;
   CheckpointWriterOptions options_;
+  int64_t held_step_ = 0;
 };
 
 }  // namespace rondo

@@ -7,15 +7,8 @@
 
 namespace rondo {
 
-TrainLoop::TrainLoop(const TrainOptions& options, const ExampleOptions& examples, const RecommenderData& data,
-                     Recommender& recommender, Communicator& comm)
-    : options_(options),
-      recommender_(recommender),
-      comm_(comm),
-      examples_(data.events, data.split, examples, recommender.seed),
-      optimizer_(make_dense_optimizer(options, recommender.model.parameters())),
-      train_step_(recommender.model, recommender.embedding, *optimizer_, comm, recommender.seed),
-      total_steps_(rondo::total_steps(options, examples_.size())) {}
+TrainLoop::TrainLoop(const TrainOptions& options, TrainTask& task, Communicator& comm)
+    : options_(options), task_(task), comm_(comm), total_steps_(rondo::total_steps(options, task.examples())) {}
 
 void TrainLoop::save_into(CheckpointWriter* writer, std::map<std::string, std::string> texts, std::string job_digest) {
   writer_ = writer;
@@ -24,24 +17,29 @@ void TrainLoop::save_into(CheckpointWriter* writer, std::map<std::string, std::s
 }
 
 CheckpointContent TrainLoop::content() {
-  CheckpointContent content = checkpoint_content(recommender_, optimizer_.get());
+  CheckpointContent content = task_.content();
   content.step = step_;
   content.cursor = cursor_;
   content.job_digest = job_digest_;
   content.texts = texts_;
+  if (validation_.best_step > 0) content.texts[kValidationFile] = to_text(validation_);
   return content;
 }
 
 void TrainLoop::resume(const CheckpointReader& reader) {
   CheckpointContent state = content();
   reader.load(state);
-  step_ = state.step;
+  step_ = saved_step_ = state.step;
   cursor_ = state.cursor;
+  if (reader.manifest().file(kValidationFile) == nullptr) return;
+  validation_ = parse_validation_state(reader.text(kValidationFile), (reader.folder() / kValidationFile).string());
+  if (writer_ != nullptr) writer_->hold(validation_.best_step);
 }
 
 void TrainLoop::save(const TrainHooks& hooks) {
   if (hooks.beat) hooks.beat(Phase::kCheckpoint, step_);
   writer_->write(content());
+  saved_step_ = step_;
 }
 
 /// Of a checkpoint on the way: the writer leaves nothing of one that failed, on all ranks, so training goes on and the
@@ -60,36 +58,56 @@ bool TrainLoop::try_save(const TrainHooks& hooks) {
 StepResult TrainLoop::run_step(const TrainHooks& hooks) {
   const int64_t step = step_ + 1;
   if (hooks.beat) hooks.beat(Phase::kStep, step);
-  if ((step - 1) % recommender_.model.options().text_refresh_steps == 0) {
-    recommender_.model.refresh_text_vectors(recommender_.embedding, {recommender_.seed, step, false});
-  }
   const int64_t epoch = cursor_.epoch;
-  const Batch batch = examples_.next(cursor_, options_.global_batch, comm_.rank(), comm_.size());
   const double learning_rate = factor(options_.schedule, step - 1, total_steps_);
   const bool stop = hooks.stop_requested && hooks.stop_requested();
-  const StepResult result = train_step_.run(batch, {step, learning_rate, options_.clip_norm}, stop);
+  const StepResult result = task_.step(cursor_, {step, learning_rate, options_.clip_norm, options_.global_batch, stop});
   step_ = step;
-  if (hooks.on_step) hooks.on_step({step, total_steps_, epoch, batch.global_size, learning_rate, result});
+  if (hooks.on_step) hooks.on_step({step, total_steps_, epoch, learning_rate, result});
   return result;
+}
+
+/// After the last step a selecting run evaluates once more, whatever is due: the last weights may be the best.
+bool TrainLoop::is_evaluation_due(const TrainHooks& hooks) const {
+  if (!hooks.evaluate) return false;
+  if (step_ == total_steps_) return options_.keep_best;
+  const bool ends_epochs =
+      options_.evaluate_epochs > 0 && cursor_.next == 0 && cursor_.epoch % options_.evaluate_epochs == 0;
+  return ends_epochs || is_due(options_.evaluate_steps);
+}
+
+void TrainLoop::evaluate(const TrainHooks& hooks) {
+  if (hooks.beat) hooks.beat(Phase::kEvaluation, step_);
+  comm_.set_phase(Phase::kEvaluation);
+  const std::optional<double> score = hooks.evaluate(step_);
+  comm_.set_phase(Phase::kStep);
+  if (score && writer_ != nullptr && options_.keep_best) select(*score, hooks);
+}
+
+/// The best weights are those of a checkpoint: where none can be written, nothing is better.
+void TrainLoop::select(double score, const TrainHooks& hooks) {
+  const ValidationState before = validation_;
+  ++validation_.since_best;
+  if (!before.is_better(score)) return;
+  validation_ = {step_, score, 0};
+  writer_->hold(step_);
+  if (try_save(hooks)) return;
+  validation_ = {before.best_step, before.best_score, before.since_best + 1};
+  writer_->hold(before.best_step);
 }
 
 TrainOutcome TrainLoop::run(const TrainHooks& hooks) {
   comm_.set_phase(Phase::kStep);
-  int64_t saved = step_;
   bool stopped = false;
-  while (step_ < total_steps_ && !stopped) {
+  while (step_ < total_steps_ && !stopped && !is_out_of_patience()) {
     stopped = run_step(hooks).stop;
-    if (hooks.evaluate && is_due(options_.evaluate_steps) && step_ < total_steps_) {
-      if (hooks.beat) hooks.beat(Phase::kEvaluation, step_);
-      comm_.set_phase(Phase::kEvaluation);
-      hooks.evaluate(step_);
-      comm_.set_phase(Phase::kStep);
-    }
-    const bool goes_on = step_ < total_steps_ && !stopped;
-    if (writer_ != nullptr && goes_on && is_due(options_.checkpoint_steps) && try_save(hooks)) saved = step_;
+    if (is_evaluation_due(hooks)) evaluate(hooks);
+    const bool goes_on = step_ < total_steps_ && !stopped && !is_out_of_patience();
+    if (writer_ != nullptr && goes_on && saved_step_ != step_ && is_due(options_.checkpoint_steps)) try_save(hooks);
   }
-  if (writer_ != nullptr && saved != step_) save(hooks);
-  return {step_, stopped && step_ < total_steps_};
+  if (writer_ != nullptr && saved_step_ != step_) save(hooks);
+  const bool out_of_patience = step_ < total_steps_ && is_out_of_patience();
+  return {step_, stopped && step_ < total_steps_ && !out_of_patience, out_of_patience, validation_.best_step};
 }
 
 }  // namespace rondo

@@ -27,6 +27,8 @@ void validate(const TrainOptions& options) {
   require_at_least(0, options.checkpoint_steps, "checkpoint_steps");
   require_at_least(1, options.keep_checkpoints, "keep_checkpoints");
   require_at_least(0, options.evaluate_steps, "evaluate_steps");
+  require_at_least(0, options.evaluate_epochs, "evaluate_epochs");
+  require_at_least(0, options.patience, "patience");
 }
 
 std::unique_ptr<DenseOptimizer> make_dense_optimizer(const TrainOptions& options, ParameterList parameters) {

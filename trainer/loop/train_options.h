@@ -23,7 +23,10 @@ struct TrainOptions {
   int64_t log_steps = 50;
   int64_t checkpoint_steps = 0;  ///< 0: at the end only
   int64_t keep_checkpoints = 3;
-  int64_t evaluate_steps = 0;  ///< on valid; 0: at the end only, on test
+  int64_t evaluate_steps = 0;   ///< on valid; 0 and no epochs: at the end only, on test
+  int64_t evaluate_epochs = 0;  ///< on valid after every so many epochs
+  bool keep_best = false;       ///< keep the checkpoint that validation likes best, for the final evaluation
+  int64_t patience = 0;         ///< evaluations without a better one that end training; 0: never
 };
 
 /// Throws ConfigError naming the field, its value and the allowed range.

@@ -1,0 +1,43 @@
+#include "launch/recommender_trainee.h"
+
+#include <fmt/format.h>
+
+#include "launch/run_index.h"
+#include "launch/run_setup.h"
+#include "trainer/checkpoint/checkpoint_folder.h"
+
+namespace rondo {
+namespace {
+
+EvaluationOutcome outcome_of(const EvaluationReport& report) {
+  return {to_json_lines(report), to_table(report), std::nullopt};
+}
+
+}  // namespace
+
+RecommenderTrainee::RecommenderTrainee(const JobOptions& job, Communicator& comm, Progress& progress)
+    : job_(job),
+      comm_(comm),
+      data_(open_data(job.data, comm, progress)),
+      recommender_(model_for(job, data_), data_, job.seed, comm),
+      task_(job.train, job.examples, data_, recommender_, comm) {}
+
+std::string RecommenderTrainee::summary() const {
+  int64_t parameters = 0;
+  for (const auto& parameter : recommender_.model.parameters()) parameters += parameter.value.numel();
+  return fmt::format("{} users, {} items, {} events, {} tables, {} dense parameters", data_.events.users(),
+                     data_.catalog.items(), data_.events.events(), recommender_.model.tables().size(), parameters);
+}
+
+EvaluationOutcome RecommenderTrainee::validate(int64_t step) {
+  return outcome_of(evaluate_model(job_, data_, recommender_, comm_, {HeldOut::kValid, step}));
+}
+
+std::optional<EvaluationOutcome> RecommenderTrainee::test(const TrainOutcome& outcome, const RunFolder& run) {
+  if (data_.split.test.empty()) return std::nullopt;
+  const auto checkpoint = run.checkpoints() / checkpoint_name(outcome.step);
+  const auto keep = index_keeper(comm_, run, checkpoint, job_, data_);
+  return outcome_of(evaluate_model(job_, data_, recommender_, comm_, {HeldOut::kTest, outcome.step, keep}));
+}
+
+}  // namespace rondo
