@@ -13,5 +13,6 @@ at::Tensor packed_attention(const at::Tensor& joined, int64_t heads, const Packe
 at::Tensor embed_tokens(const TokenTables& tables, const LayerNorm& norm, const PackedDropout& dropout);
 at::Tensor pool_mean(const at::Tensor& x, const PackedRowsPtr& rows);
 at::Tensor pool_first(const at::Tensor& x, const PackedRowsPtr& rows);
+at::Tensor pool_max(const at::Tensor& x, const PackedRowsPtr& rows);
 
 }  // namespace rondo::fused

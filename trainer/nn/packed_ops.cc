@@ -62,4 +62,9 @@ at::Tensor pool_first(const at::Tensor& x, const PackedRowsPtr& rows) {
   return has_kernel(x) ? fused::pool_first(x.contiguous(), rows) : plain::pool_first(x, rows);
 }
 
+at::Tensor pool_max(const at::Tensor& x, const PackedRowsPtr& rows) {
+  check_rows(x, rows->rows(), x.size(1));
+  return has_kernel(x) ? fused::pool_max(x.contiguous(), rows) : plain::pool_max(x, rows);
+}
+
 }  // namespace rondo

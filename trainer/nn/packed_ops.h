@@ -48,4 +48,8 @@ at::Tensor pool_mean(const at::Tensor& x, const PackedRowsPtr& rows);
 /// First row of each text ([CLS]), [texts, width]. REQUIRES: no text without rows.
 at::Tensor pool_first(const at::Tensor& x, const PackedRowsPtr& rows);
 
+/// Largest value of each column over a text's rows, [texts, width]; its gradient goes to the first row that has it.
+/// REQUIRES: no text without rows.
+at::Tensor pool_max(const at::Tensor& x, const PackedRowsPtr& rows);
+
 }  // namespace rondo

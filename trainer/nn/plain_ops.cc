@@ -8,8 +8,10 @@
 #include <ATen/ops/index_select.h>
 #include <ATen/ops/layer_norm.h>
 #include <ATen/ops/matmul.h>
+#include <ATen/ops/max.h>
 #include <ATen/ops/softmax.h>
 #include <ATen/ops/split_with_sizes.h>
+#include <ATen/ops/stack.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 
@@ -85,6 +87,13 @@ at::Tensor pool_mean(const at::Tensor& x, const PackedRowsPtr& rows) {
 at::Tensor pool_first(const at::Tensor& x, const PackedRowsPtr& rows) {
   const std::vector<int64_t> first(rows->offsets.begin(), rows->offsets.end() - 1);
   return at::index_select(x, 0, at::tensor(at::ArrayRef<int64_t>(first), at::kLong));
+}
+
+at::Tensor pool_max(const at::Tensor& x, const PackedRowsPtr& rows) {
+  if (rows->texts() == 0) return plain::pool_first(x, rows);
+  std::vector<at::Tensor> parts = at::split_with_sizes(x, lengths(*rows));
+  for (at::Tensor& part : parts) part = std::get<0>(at::max(part, 0));
+  return at::stack(parts);
 }
 
 }  // namespace rondo::plain

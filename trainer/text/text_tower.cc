@@ -1,6 +1,8 @@
 #include "trainer/text/text_tower.h"
 
+#include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/tanh.h>
 
 #include <cmath>
 #include <utility>
@@ -90,6 +92,7 @@ struct TextTower::Impl {
   EmbeddingTable word, position, token_type;
   LayerNorm embedding_norm;
   std::vector<TransformerLayer> layers;
+  Linear pooler;      // undefined but for its pooling
   Linear projection;  // undefined where output_size is 0
   ParameterList parameters;
 
@@ -110,18 +113,37 @@ struct TextTower::Impl {
       layers.emplace_back(name, layer_options(shape), start);
       layers.back().collect(name, parameters);
     }
+    if (shape.pooling == TextPooling::kPooler) {
+      pooler = Linear(root + "pooler.dense", width, width, start);
+      pooler.collect(root + "pooler.dense", parameters);
+    }
     if (shape.output_size > 0) {
       projection = Linear(root + "projection", width, shape.output_size, start);
       projection.collect(root + "projection", parameters);
     }
   }
 
+  at::Tensor pooled(const at::Tensor& x, const PackedRowsPtr& rows) const {
+    switch (options.pooling) {
+      case TextPooling::kMean:
+        return pool_mean(x, rows);
+      case TextPooling::kMax:
+        return pool_max(x, rows);
+      case TextPooling::kCls:
+      case TextPooling::kPooler:
+        break;
+    }
+    const at::Tensor first = pool_first(x, rows);
+    return options.pooling == TextPooling::kPooler ? at::tanh(pooler.forward(first)) : first;
+  }
+
   at::Tensor forward(const PackedBatch& batch) const {
     const DropoutSite site(options.hidden_dropout_prob, batch.context, kEmbeddingSite);
     at::Tensor x = embed_tokens({word.weight, position.weight, token_type.weight}, embedding_norm, {batch.rows, site});
     for (size_t i = 0; i < layers.size(); ++i) x = layers[i].forward(x, batch, static_cast<int64_t>(i));
-    x = options.pooling == TextPooling::kMean ? pool_mean(x, batch.rows) : pool_first(x, batch.rows);
-    return projection.weight.defined() ? projection.forward(x) : x;  // [texts, width]
+    x = pooled(x, batch.rows);
+    if (projection.weight.defined()) x = projection.forward(x);
+    return options.normalize ? x / x.norm(2, {1}, /*keepdim=*/true).clamp_min(1e-12) : x;  // [texts, width]
   }
 };
 

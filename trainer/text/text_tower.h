@@ -11,7 +11,12 @@
 
 namespace rondo {
 
-enum class TextPooling : uint8_t { kMean, kCls };
+enum class TextPooling : uint8_t {
+  kMean,    // of all tokens
+  kCls,     // the first token, [CLS]
+  kMax,     // of all tokens, column by column
+  kPooler,  // BERT's pooler: tanh of a dense layer over [CLS]
+};
 
 /// Shape of a BERT encoder. Defaults: the small tower of the first run; names as in Hugging Face's config.json.
 struct TextTowerOptions {
@@ -28,6 +33,7 @@ struct TextTowerOptions {
   double initializer_range = 0.02;
   TextPooling pooling = TextPooling::kMean;
   int64_t output_size = 0;  // a linear projection of the pooled vector to this width; 0: none
+  bool normalize = false;   // the vector is divided by its length at the end
 };
 
 /// Throws ConfigError naming the field, its value and the allowed range.

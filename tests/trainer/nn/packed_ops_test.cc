@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "sharding/base/check.h"
@@ -204,10 +205,12 @@ TEST_P(PackedOpsTest, AttentionHoldsForLargeScores) {
 
 TEST_P(PackedOpsTest, Pooling) {
   for_each_case([](int64_t width, const PackedDropout& dropout, const std::string& what) {
-    for (const bool mean : {false, true}) {
+    using Pool = at::Tensor (*)(const at::Tensor&, const PackedRowsPtr&);
+    for (const auto& [ours, oracle] : {std::pair<Pool, Pool>{fused::pool_mean, plain::pool_mean},
+                                       {fused::pool_first, plain::pool_first},
+                                       {fused::pool_max, plain::pool_max}}) {
       const Operation operation = [&](const auto& in, bool fused) {
-        if (mean) return fused ? fused::pool_mean(in[0], dropout.rows) : plain::pool_mean(in[0], dropout.rows);
-        return fused ? fused::pool_first(in[0], dropout.rows) : plain::pool_first(in[0], dropout.rows);
+        return (fused ? ours : oracle)(in[0], dropout.rows);
       };
       check(operation, {random_tensor({dropout.rows->rows(), width}, "x")}, what);
     }

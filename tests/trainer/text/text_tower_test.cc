@@ -7,6 +7,7 @@
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/softmax.h>
 #include <ATen/ops/stack.h>
+#include <ATen/ops/tanh.h>
 #include <ATen/ops/zeros.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -90,15 +91,26 @@ class PaddedBert {
     for (int64_t i = 0; i < options_.num_hidden_layers; ++i) {
       x = layer(x, mask, i);
     }
-    if (options_.pooling == TextPooling::kCls) {
-      x = x.select(1, 0);
-    } else {
-      x = (x * mask.unsqueeze(-1)).sum(1) / mask.sum(1, true);
-    }
-    return options_.output_size > 0 ? linear(x, "t.projection") : x;
+    x = pool(x, mask);
+    if (options_.output_size > 0) x = linear(x, "t.projection");
+    return options_.normalize ? x / (x * x).sum(1, true).sqrt() : x;
   }
 
  private:
+  at::Tensor pool(const at::Tensor& x, const at::Tensor& mask) const {
+    switch (options_.pooling) {
+      case TextPooling::kMean:
+        return (x * mask.unsqueeze(-1)).sum(1) / mask.sum(1, true);
+      case TextPooling::kMax:
+        return (x + (mask.unsqueeze(-1) - 1.0) * 1e9).amax(1);
+      case TextPooling::kPooler:
+        return at::tanh(linear(x.select(1, 0), "t.pooler.dense"));
+      case TextPooling::kCls:
+        break;
+    }
+    return x.select(1, 0);
+  }
+
   at::Tensor weight(const std::string& name) const { return weights_.at(name); }
 
   at::Tensor linear(const at::Tensor& x, const std::string& name) const {
@@ -164,11 +176,12 @@ double largest_difference(const at::Tensor& a, const at::Tensor& b) {
 const StepContext kInference{};
 
 TEST(TextTowerTest, MatchesABertWithPaddingAndMask) {
-  for (const TextPooling pooling : {TextPooling::kMean, TextPooling::kCls}) {
+  for (const TextPooling pooling : {TextPooling::kMean, TextPooling::kCls, TextPooling::kMax, TextPooling::kPooler}) {
     for (const int64_t output_size : {0, 7}) {
       TextTowerOptions options = small_options();
       options.pooling = pooling;
       options.output_size = output_size;
+      options.normalize = output_size == 0;
       const TextTower tower(options, "t", 3, at::kDouble);
       randomize(tower);
       const auto texts = random_texts(1, 13, 20);
@@ -250,9 +263,7 @@ std::map<std::string, at::Tensor> gradients(const TextTower& tower, const Packed
   return result;
 }
 
-TEST(TextTowerTest, GradientsMatchFiniteDifferences) {
-  TextTowerOptions options = small_options();
-  options.output_size = 5;
+void check_gradients(const TextTowerOptions& options) {
   const TextTower tower(options, "t", 3, at::kDouble);
   randomize(tower);
   const PackedTexts texts = pack(random_texts(5, 6, 9));
@@ -278,6 +289,16 @@ TEST(TextTowerTest, GradientsMatchFiniteDifferences) {
     const double expected = (above - below) / (2 * kStep);
     const double actual = (gradient.at(parameter.name) * way).sum().item<double>();
     EXPECT_NEAR(actual, expected, 1e-5 * std::max(1.0, std::abs(expected))) << parameter.name;
+  }
+}
+
+TEST(TextTowerTest, GradientsMatchFiniteDifferences) {
+  TextTowerOptions options = small_options();
+  options.output_size = 5;
+  for (const TextPooling pooling : {TextPooling::kMean, TextPooling::kMax, TextPooling::kPooler}) {
+    options.pooling = pooling;
+    options.normalize = pooling == TextPooling::kMax;
+    check_gradients(options);
   }
 }
 
