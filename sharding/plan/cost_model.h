@@ -29,9 +29,6 @@ namespace rondo {
 /// Work: every id is routed, every distinct key of an owner is found and its row updated once, rows are gathered once
 /// for each rank that asks, ids are pooled where the sum is made. Not in it: overlap of any kind.
 
-/// What travels home for a pooled table: the distinct rows that were asked for, or one sum a bag from each owner.
-enum class WayHome : uint8_t { kRows, kSums };
-
 /// How one table may be run.
 struct TableChoice {
   Placement placement = Placement::kRowWise;

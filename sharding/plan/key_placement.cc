@@ -16,12 +16,17 @@ KeyPlacement::KeyPlacement(const TableSpec& spec, int world)
   if (spec.key_space == KeySpace::kDense) layout_.emplace(spec.rows, spec.buckets);
 }
 
-void KeyPlacement::check_keys(std::span<const uint64_t> keys) const {
-  if (!layout_ || keys.empty()) return;
+int64_t KeyPlacement::first_outside(std::span<const uint64_t> keys) const {
+  if (!layout_ || keys.empty()) return -1;
   const auto largest = std::max_element(keys.begin(), keys.end());
-  if (*largest < static_cast<uint64_t>(layout_->rows())) return;
-  throw DataError(concat("table \"", name_, "\": key ", static_cast<int64_t>(*largest), " at position ",
-                         largest - keys.begin(), " is outside [0, ", layout_->rows(),
+  return *largest < static_cast<uint64_t>(layout_->rows()) ? -1 : largest - keys.begin();
+}
+
+void KeyPlacement::check_keys(std::span<const uint64_t> keys) const {
+  const int64_t position = first_outside(keys);
+  if (position < 0) return;
+  throw DataError(concat("table \"", name_, "\": key ", static_cast<int64_t>(keys[static_cast<size_t>(position)]),
+                         " at position ", position, " is outside [0, ", layout_->rows(),
                          "), the rows of the table; enlarge `rows` or correct the data"));
 }
 

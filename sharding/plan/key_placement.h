@@ -16,7 +16,10 @@ class KeyPlacement {
   /// REQUIRES: a valid spec (of a table-wise table: with its owner), 1 <= world.
   KeyPlacement(const TableSpec& spec, int world);
 
-  /// Throws DataError naming table, key and rows for a key outside a dense table. Hashed tables take every key.
+  /// Position of the largest key outside a dense table; -1: there is none. Hashed tables take every key.
+  int64_t first_outside(std::span<const uint64_t> keys) const;
+
+  /// Throws DataError naming table, key and rows for such a key.
   void check_keys(std::span<const uint64_t> keys) const;
 
   /// REQUIRES: a key that check_keys takes.

@@ -1,7 +1,11 @@
 #include "sharding/plan/table_spec.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
+#include <functional>
+#include <iomanip>
+#include <sstream>
 
 #include "sharding/base/check.h"
 #include "sharding/base/hash.h"
@@ -16,6 +20,18 @@ constexpr int64_t kMostDenseRows = int64_t{1} << 40;
 template <typename Value>
 void require(bool holds, const std::string& owner, const char* field, const char* range, Value value) {
   if (!holds) throw ConfigError(concat(owner, field, " must be ", range, ", got ", value));
+}
+
+void validate_hot_keys(const TableSpec& spec, const std::string& owner) {
+  if (spec.hot_keys.empty()) return;
+  require(spec.placement == Placement::kRowWise, owner, "placement", "row_wise for a table with hot_keys",
+          to_word(spec.placement));
+  require(spec.optimizer.kind != RowOptimizerKind::kNone, owner, "optimizer", "one that learns for hot_keys", "none");
+  const auto repeated = std::ranges::adjacent_find(spec.hot_keys, std::greater_equal<>());
+  require(repeated == spec.hot_keys.end(), owner, "hot_keys", "distinct and ascending",
+          repeated == spec.hot_keys.end() ? 0 : *repeated);
+  require(spec.key_space == KeySpace::kHashed || spec.hot_keys.back() < static_cast<uint64_t>(spec.rows), owner,
+          "hot_keys", concat("in [0, rows = ", spec.rows, ")").c_str(), spec.hot_keys.back());
 }
 
 void validate_optimizer(const RowOptimizerOptions& options, const std::string& owner) {
@@ -105,7 +121,27 @@ void validate(const TableSpec& spec) {
   if (codec && spec.row_type == RowType::kFloat64) {
     throw ConfigError(owner + "row_codec and gradient_codec must be none for fp64 rows");
   }
+  require(spec.way_home == WayHome::kRows || spec.placement != Placement::kReplicated, owner, "way_home",
+          "rows when every rank holds every row", "sums");
+  validate_hot_keys(spec, owner);
   validate_optimizer(spec.optimizer, owner + "optimizer.");
+}
+
+std::string describe(const TableSpec& spec) {
+  const RowOptimizerOptions& optimizer = spec.optimizer;
+  uint64_t hot = 0;
+  for (const uint64_t key : spec.hot_keys) hot = mix64(hot ^ key);
+  std::ostringstream text;
+  text << std::setprecision(17) << "table \"" << spec.name << "\": dim " << spec.dim << ", "
+       << (spec.key_space == KeySpace::kDense ? "dense" : "hashed") << " keys, rows " << spec.rows << ", buckets "
+       << spec.buckets << ", " << to_word(spec.placement) << ", owner " << spec.owner << ", column_shards "
+       << spec.column_shards << ", " << (spec.way_home == WayHome::kSums ? "sums home" : "rows home") << ", "
+       << spec.hot_keys.size() << " hot keys (" << hot << "), row type " << static_cast<int>(spec.row_type)
+       << ", optimizer " << static_cast<int>(optimizer.kind) << " (learning_rate " << optimizer.learning_rate
+       << ", epsilon " << optimizer.epsilon << ", betas " << optimizer.beta1 << " " << optimizer.beta2
+       << ", weight_decay " << optimizer.weight_decay << ", clip_norm " << optimizer.clip_norm << ", check_finite "
+       << optimizer.check_finite << "), initial_scale " << spec.initial_scale << ", count_decay " << spec.count_decay;
+  return std::move(text).str();
 }
 
 int64_t bucket_of(uint64_t key, int64_t buckets) {

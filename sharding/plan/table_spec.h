@@ -20,6 +20,12 @@ enum class Placement : uint8_t {
   kColumnWise,  ///< ranks hold equal ranges of columns of every row
 };
 
+/// How the bags of a table's pooled features come to who asks. Sequence features always get rows.
+enum class WayHome : uint8_t {
+  kRows,  ///< each distinct row travels once, the asker pools
+  kSums,  ///< who holds the rows sums what it has of each bag; the sums travel and are added in rank order
+};
+
 /// "row_wise", ...: as jobs, messages and plans write it.
 const char* to_word(Placement placement);
 
@@ -83,6 +89,12 @@ struct TableSpec {
   /// Column-wise: over how many ranks; divides dim. 0: over all.
   int column_shards = 0;
 
+  WayHome way_home = WayHome::kRows;
+
+  /// Row-wise: keys whose rows every rank holds besides, because a large share of all ids asks for them. In ascending
+  /// order.
+  std::vector<uint64_t> hot_keys = {};
+
   RowType row_type = RowType::kFloat32;
   WireCodec row_codec = WireCodec::kNone;       ///< of rows on their way to who asks; none: as they are in memory
   WireCodec gradient_codec = WireCodec::kNone;  ///< of their gradients on the way back; none: fp32 (fp64)
@@ -97,6 +109,9 @@ struct TableSpec {
 
 /// Throws ConfigError naming the table, the field, its value and the allowed range.
 void validate(const TableSpec& spec);
+
+/// Every field, on one line; equal for equal specs.
+std::string describe(const TableSpec& spec);
 
 /// Bucket of a key of a hashed table: mix64(key) mod buckets. Dense tables have a bijection of their own (DenseLayout).
 int64_t bucket_of(uint64_t key, int64_t buckets);
