@@ -175,6 +175,21 @@ at::Tensor pool_rows(const at::Tensor& rows, const at::Tensor& positions, const 
   return PoolRows::apply(rows, positions, offsets, weights.defined() ? std::optional(weights) : std::nullopt);
 }
 
+at::Tensor sum_bags(const at::Tensor& rows, const at::Tensor& positions, const at::Tensor& offsets,
+                    const at::Tensor& weights) {
+  check_bags(positions, offsets, rows.size(0));
+  return rows.scalar_type() == at::kDouble ? pool<double>(rows, positions, offsets, weights)
+                                           : pool<float>(rows, positions, offsets, weights);
+}
+
+at::Tensor bag_row_gradient(const at::Tensor& bag_gradient, const at::Tensor& positions, const at::Tensor& offsets,
+                            const at::Tensor& weights, int64_t rows) {
+  check_bags(positions, offsets, rows);
+  return bag_gradient.scalar_type() == at::kDouble
+             ? row_gradient<double>(bag_gradient, positions, offsets, weights, rows)
+             : row_gradient<float>(bag_gradient, positions, offsets, weights, rows);
+}
+
 at::Tensor mean_weights(const at::Tensor& offsets, const at::Tensor& like) {
   const int64_t bags = offsets.size(0) - 1;
   const int64_t* const offset = offsets.const_data_ptr<int64_t>();

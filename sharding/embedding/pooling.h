@@ -13,6 +13,13 @@ namespace rondo {
 at::Tensor pool_rows(const at::Tensor& rows, const at::Tensor& positions, const at::Tensor& offsets,
                      const at::Tensor& weights);
 
+/// The two directions alone, without autograd: the bags, and the gradient [rows, dim] of the rows from that of the
+/// bags.
+at::Tensor sum_bags(const at::Tensor& rows, const at::Tensor& positions, const at::Tensor& offsets,
+                    const at::Tensor& weights);
+at::Tensor bag_row_gradient(const at::Tensor& bag_gradient, const at::Tensor& positions, const at::Tensor& offsets,
+                            const at::Tensor& weights, int64_t rows);
+
 /// 1 / size of its bag for each of the n entries of `offsets`; of `like`'s dtype.
 at::Tensor mean_weights(const at::Tensor& offsets, const at::Tensor& like);
 

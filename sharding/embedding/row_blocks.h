@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <cstring>
 #include <memory>
 #include <vector>
 
@@ -25,6 +26,19 @@ struct RowLayout {
 
   int64_t state_bytes() const { return count_offset - state_offset; }
 };
+
+/// One number of a record.
+template <typename T>
+T load_as(const std::byte* at) {
+  T value;
+  std::memcpy(&value, at, sizeof(T));
+  return value;
+}
+
+template <typename T>
+void store_as(std::byte* at, T value) {
+  std::memcpy(at, &value, sizeof(T));
+}
 
 /// Memory of rows by slot, in blocks of a fixed number of records: growth copies nothing and rows never move.
 class RowBlocks {

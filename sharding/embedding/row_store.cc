@@ -58,18 +58,6 @@ double power(double base, int64_t exponent) {
   return result;
 }
 
-template <typename T>
-T load_as(const std::byte* at) {
-  T value;
-  std::memcpy(&value, at, sizeof(T));
-  return value;
-}
-
-template <typename T>
-void store_as(std::byte* at, T value) {
-  std::memcpy(at, &value, sizeof(T));
-}
-
 void check_matrix(const at::Tensor& values, int64_t rows, int64_t columns, at::ScalarType type) {
   RONDO_CHECK(values.scalar_type() == type && values.is_contiguous(), "of ", values.scalar_type());
   RONDO_CHECK(values.dim() == 2 && values.size(0) == rows && values.size(1) == columns, "shape ", values.sizes(),
@@ -470,23 +458,31 @@ void RowStore::import_buckets(const BucketRangeRows& buckets) {
   RONDO_CHECK(impl_->entries_of(range).empty(), "buckets [", range.first, ", ", range.last, ") of table ",
               impl_->spec.name, " have rows");
   const auto count = static_cast<int64_t>(rows.keys.size());
-  check_matrix(rows.values, count, impl_->columns.count(), impl_->type());
-  check_matrix(rows.state, count, impl_->layout.state_width, impl_->compute_type());
-  RONDO_CHECK_EQ(rows.counts.size(), rows.keys.size());
-  RONDO_CHECK_EQ(rows.versions.size(), rows.keys.size());
   RONDO_CHECK_EQ(static_cast<int64_t>(buckets.offsets.size()), range.last - range.first + 1);
   RONDO_CHECK(
       buckets.offsets.front() == 0 && buckets.offsets.back() == count && std::ranges::is_sorted(buckets.offsets),
       "offsets of ", count, " rows");
   impl_->placement.check_keys(rows.keys);
-  std::vector<int64_t> slots(rows.keys.size());
   for (int64_t b = 0; b < range.last - range.first; ++b) {
     for (int64_t i = buckets.offsets[b]; i < buckets.offsets[b + 1]; ++i) {
       RONDO_CHECK_EQ(impl_->placement.bucket(rows.keys[i]), range.first + b, "key ", rows.keys[i]);
-      const InsertedKey inserted = impl_->insert(rows.keys[i]);
-      RONDO_CHECK(inserted.fresh, "key ", rows.keys[i], " twice in bucket ", range.first + b);
-      slots[i] = inserted.slot;
     }
+  }
+  import_rows(rows);
+}
+
+void RowStore::import_rows(const BucketRows& rows) {
+  const auto count = static_cast<int64_t>(rows.keys.size());
+  check_matrix(rows.values, count, impl_->columns.count(), impl_->type());
+  check_matrix(rows.state, count, impl_->layout.state_width, impl_->compute_type());
+  RONDO_CHECK_EQ(rows.counts.size(), rows.keys.size());
+  RONDO_CHECK_EQ(rows.versions.size(), rows.keys.size());
+  impl_->placement.check_keys(rows.keys);
+  std::vector<int64_t> slots(rows.keys.size());
+  for (size_t i = 0; i < slots.size(); ++i) {
+    const InsertedKey inserted = impl_->insert(rows.keys[i]);
+    RONDO_CHECK(inserted.fresh, "key ", rows.keys[i], " has a row in table ", impl_->spec.name);
+    slots[i] = inserted.slot;
   }
   impl_->fill(slots, rows);
 }

@@ -101,6 +101,9 @@ class RowStore {
   void import_bucket(int64_t bucket, const BucketRows& rows);
   void import_buckets(const BucketRangeRows& buckets);
 
+  /// The same for rows of any buckets. REQUIRES: none of the keys has a row.
+  void import_rows(const BucketRows& rows);
+
  private:
   struct Impl;
   std::unique_ptr<Impl> impl_;

@@ -38,10 +38,15 @@ at::Tensor RowExchange::segment(const Message& message, const at::Tensor& memory
   return memory.narrow(0, message.starts[at], rows * width).view({rows, width});
 }
 
+int64_t RowExchange::planned_bytes(size_t matrix) const {
+  int64_t rows = 0;
+  for (size_t at = matrix; at < sent_.rows.size(); at += widths_.size()) rows += sent_.rows[at];
+  return rows * widths_[matrix] * static_cast<int64_t>(send_.element_size());
+}
+
 void RowExchange::exchange(std::string_view what) {
   if (comm_.size() == 1) return;
   comm_.all_to_all(send_, sent_.scalars, receive_, received_.scalars, {Channel::kExchange, what})->wait();
-  sent_bytes_ += sent_.total * static_cast<int64_t>(send_.element_size());
 }
 
 }  // namespace rondo

@@ -36,8 +36,8 @@ class RowExchange {
   /// Collective. `what` must outlive the call.
   void exchange(std::string_view what);
 
-  /// Bytes sent to other ranks so far.
-  int64_t sent_bytes() const { return sent_bytes_; }
+  /// Bytes of matrix m that go to other ranks.
+  int64_t planned_bytes(size_t matrix) const;
 
  private:
   struct Message {
@@ -55,7 +55,6 @@ class RowExchange {
   Message sent_, received_;
   at::Tensor send_, receive_;
   ScratchTensor send_memory_, receive_memory_;
-  int64_t sent_bytes_ = 0;
 };
 
 }  // namespace rondo

@@ -86,6 +86,11 @@ class TinyJob {
          .row_type = RowType::kBFloat16,
          .optimizer = {.kind = RowOptimizerKind::kAdagrad}},
         {.name = "genre", .dim = 5, .buckets = 32, .placement = Placement::kTableWise},
+        {.name = "tag",
+         .dim = 84,
+         .buckets = 8,
+         .placement = Placement::kColumnWise,
+         .optimizer = {.kind = RowOptimizerKind::kRowWiseAdam}},
     };
   }
 
@@ -96,16 +101,11 @@ class TinyJob {
     while (content_.step < step) train_step();
   }
 
-  /// Adds what this rank holds.
+  /// Adds what this rank holds: each bucket, and each column of its rows.
   void add_to(Snapshot& snapshot) const {
     for (int64_t t = 0; t < embedding_.tables(); ++t) {
-      const RowStore& store = embedding_.store(t);
-      for (int64_t bucket = store.range().first; bucket < store.range().last; ++bucket) {
-        const BucketRows rows = store.export_bucket(bucket);
-        snapshot.add(concat(store.spec().name, "/", bucket), bytes_of(rows.keys) + bytes_of(rows.values) +
-                                                                 bytes_of(rows.state) + bytes_of(rows.counts) +
-                                                                 bytes_of(rows.versions));
-      }
+      const BucketRange range = embedding_.buckets(t);
+      for (int64_t bucket = range.first; bucket < range.last; ++bucket) add_bucket(t, bucket, snapshot);
     }
     for (const NamedTensor& tensor : content_.dense) snapshot.add(tensor.name, bytes_of(tensor.value));
     snapshot.add("position", concat(content_.step, " ", content_.cursor.epoch, " ", content_.cursor.next));
@@ -113,6 +113,23 @@ class TinyJob {
 
  private:
   static constexpr int64_t kKeysPerStep = 37;
+
+  void add_bucket(int64_t table, int64_t bucket, Snapshot& snapshot) const {
+    const TableSpec& spec = embedding_.spec(table);
+    const std::string name = concat(spec.name, "/", bucket);
+    const BucketRows rows = embedding_.export_buckets(table, {bucket, bucket + 1}).rows;
+    const ColumnRange columns = embedding_.columns(table);
+    const StateShape shape = state_shape(spec.optimizer.kind);
+    const at::Tensor of_rows = rows.state.narrow(1, shape.per_column * columns.count(), shape.per_row).contiguous();
+    snapshot.add(name, bytes_of(rows.keys) + bytes_of(of_rows) + bytes_of(rows.counts) + bytes_of(rows.versions));
+    for (int64_t c = 0; c < columns.count(); ++c) {
+      std::string bytes = bytes_of(rows.values.select(1, c).contiguous());
+      for (int64_t block = 0; block < shape.per_column; ++block) {
+        bytes += bytes_of(rows.state.select(1, block * columns.count() + c).contiguous());
+      }
+      snapshot.add(concat(name, "/", columns.first + c), std::move(bytes));
+    }
+  }
 
   template <typename T>
   static std::string bytes_of(const std::vector<T>& values) {
@@ -153,11 +170,15 @@ class TinyJob {
     return {keys, keys.numel()};
   }
 
+  /// Multiples of 1/8: sums of their squares are exact, so rows learn alike however their columns are spread.
   static void set_gradients(const RoutedTable& routed, at::Tensor& values, const CounterRandom& random) {
+    std::vector<uint64_t> keys;  // of the rows
+    for (const RoutedPart& part : routed.parts) keys.insert(keys.end(), part.keys.begin(), part.keys.end());
     at::Tensor gradient = at::empty(values.sizes(), at::TensorOptions(at::kDouble));
     for (int64_t i = 0; i < gradient.numel(); ++i) {
-      const uint64_t key = routed.keys[static_cast<size_t>(i / values.size(1))];
-      gradient.mutable_data_ptr<double>()[i] = random.normal(key, static_cast<uint64_t>(i % values.size(1)));
+      const uint64_t key = keys[static_cast<size_t>(i / values.size(1))];
+      const double drawn = random.normal(key, static_cast<uint64_t>(i % values.size(1)));
+      gradient.mutable_data_ptr<double>()[i] = std::round(8.0 * drawn) / 8.0;
     }
     values.mutable_grad() = gradient.to(values.scalar_type());
   }

@@ -172,8 +172,8 @@ void check_codec(Communicator& comm, WireCodec codec, RowType row_type) {
   int64_t asked = 0, answered = 0;
   for (int r = 0; r < comm.size(); ++r) {
     if (r == comm.rank()) continue;
-    asked += routed.tables[0].send_rows[static_cast<size_t>(r)];
-    answered += routed.tables[0].receive_rows[static_cast<size_t>(r)];
+    asked += routed.tables[0].parts[0].send_rows[static_cast<size_t>(r)];
+    answered += routed.tables[0].parts[0].receive_rows[static_cast<size_t>(r)];
   }
   EXPECT_EQ(embedding.traffic().row_bytes, answered * (kDim * 2 + 4));
   EXPECT_EQ(embedding.traffic().gradient_bytes, asked * kDim * 2);

@@ -28,14 +28,15 @@ std::vector<TableSpec> all_kinds() {
   std::vector<TableSpec> specs;
   const std::vector<int64_t> dims{1, 3, 16, 17, 20, 33}, buckets{1, 4, 64, 1024};
   for (const KeySpace space : {KeySpace::kHashed, KeySpace::kDense}) {
-    for (const Placement placement : {Placement::kRowWise, Placement::kReplicated, Placement::kTableWise}) {
+    for (const Placement placement :
+         {Placement::kRowWise, Placement::kReplicated, Placement::kTableWise, Placement::kColumnWise}) {
       for (const auto kind : {RowOptimizerKind::kSgd, RowOptimizerKind::kRowWiseAdagrad, RowOptimizerKind::kAdam,
                               RowOptimizerKind::kAdagrad, RowOptimizerKind::kRowWiseAdam}) {
         for (const RowType type : {RowType::kFloat32, RowType::kFloat64}) {
           const auto i = specs.size();
           specs.push_back({.name = concat("space", static_cast<int>(space), "_place", static_cast<int>(placement),
                                           "_opt", static_cast<int>(kind), "_type", static_cast<int>(type)),
-                           .dim = dims[i % dims.size()],
+                           .dim = placement == Placement::kColumnWise ? 84 : dims[i % dims.size()],
                            .key_space = space,
                            .rows = space == KeySpace::kDense ? (i % 4 == 0 ? 2 : 101) : 0,
                            .buckets = buckets[i % buckets.size()],
@@ -47,6 +48,13 @@ std::vector<TableSpec> all_kinds() {
       }
     }
   }
+  return specs;
+}
+
+/// Those of which a bucket is in one store.
+std::vector<TableSpec> whole_rows() {
+  std::vector<TableSpec> specs = all_kinds();
+  std::erase_if(specs, [](const TableSpec& spec) { return spec.placement == Placement::kColumnWise; });
   return specs;
 }
 
@@ -256,7 +264,8 @@ TEST_P(ShardedEmbeddingTest, FollowsTheReferenceForEveryKindOfTable) {
       const auto expected = static_cast<int64_t>(references[static_cast<size_t>(t)].rows().size());
       const int64_t mine = embedding.store(t).rows();
       const bool everywhere = embedding.spec(t).placement == Placement::kReplicated;
-      EXPECT_EQ(everywhere ? mine : sum_of(comm, mine, "rows"), expected) << embedding.spec(t).name;
+      const bool columns = embedding.spec(t).placement == Placement::kColumnWise;
+      EXPECT_EQ(everywhere || columns ? mine : sum_of(comm, mine, "rows"), expected) << embedding.spec(t).name;
     }
   });
 }
@@ -367,7 +376,7 @@ TEST_P(ShardedEmbeddingTest, CountsTheBytesItSends) {
     const RoutedIds routed = embedding.route(ids, LookupMode::kTrain);
     const auto rows = embedding.forward(routed, 1);
     embedding.backward(routed, rows, 1, 1.0);
-    const RoutedTable& table = routed.tables[0];
+    const RoutedPart& table = routed.tables[0].parts[0];
     int64_t asked = 0, answered = 0;
     for (int r = 0; r < comm.size(); ++r) {
       if (r == comm.rank()) continue;
@@ -387,9 +396,9 @@ RONDO_INSTANTIATE_RANK_TEST(ShardedEmbeddingTest);
 /// The buckets that a world saves are all that another world needs to go on.
 TEST(ShardedEmbeddingBuckets, OfTwoRanksGoOnAtThree) {
   std::vector<std::vector<BucketRows>> saved;  // [table][bucket]
-  for (const TableSpec& spec : all_kinds()) saved.emplace_back(static_cast<size_t>(spec.buckets));
+  for (const TableSpec& spec : whole_rows()) saved.emplace_back(static_cast<size_t>(spec.buckets));
   run_ranks(2, testing::test_options(), [&](Communicator& comm) {
-    ShardedEmbedding embedding(all_kinds(), kSeed, comm);
+    ShardedEmbedding embedding(whole_rows(), kSeed, comm);
     train(comm, embedding, 1, 5);
     for (int64_t t = 0; t < embedding.tables(); ++t) {
       const bool everywhere = embedding.spec(t).placement == Placement::kReplicated;
@@ -401,7 +410,7 @@ TEST(ShardedEmbeddingBuckets, OfTwoRanksGoOnAtThree) {
     }
   });
   run_ranks(3, testing::test_options(), [&](Communicator& comm) {
-    ShardedEmbedding embedding(all_kinds(), kSeed + 1, comm);  // no value of a saved row comes from the seed
+    ShardedEmbedding embedding(whole_rows(), kSeed + 1, comm);  // no value of a saved row comes from the seed
     for (int64_t t = 0; t < embedding.tables(); ++t) {
       const BucketRange range = embedding.store(t).range();
       for (int64_t bucket = range.first; bucket < range.last; ++bucket) {
@@ -412,7 +421,7 @@ TEST(ShardedEmbeddingBuckets, OfTwoRanksGoOnAtThree) {
     check_evaluation(embedding, references, 6);
   });
   run_ranks(3, testing::test_options(), [&](Communicator& comm) {
-    ShardedEmbedding embedding(all_kinds(), kSeed, comm);
+    ShardedEmbedding embedding(whole_rows(), kSeed, comm);
     for (int64_t t = 0; t < embedding.tables(); ++t) {
       const BucketRange range = embedding.store(t).range();
       for (int64_t bucket = range.first; bucket < range.last; ++bucket) {
@@ -429,14 +438,17 @@ TEST(ShardedEmbeddingErrors, NamesTheKeyOutsideADenseTable) {
     ShardedEmbedding embedding({{.name = "brand", .dim = 2, .key_space = KeySpace::kDense, .rows = 10, .buckets = 4}},
                                kSeed, comm);
     for (const uint64_t key : {uint64_t{10}, ~uint64_t{0}}) {
-      const std::vector<TableIds> ids{share_ids({3, key}, {0, 2})};
+      std::vector<TableIds> ids{share_ids({3, key}, {0, 2})};
+      ids[0].features = {{"sold by", 0}, {"made by", 1}};
       try {
         embedding.route(ids, LookupMode::kEvaluate);
         ADD_FAILURE() << "key " << key << " was taken";
       } catch (const DataError& error) {
         const std::string message = error.what();
         EXPECT_EQ(error.exit_code(), ExitCode::kBadData);
-        EXPECT_NE(message.find(concat("table \"brand\": key ", static_cast<int64_t>(key))), std::string::npos)
+        EXPECT_NE(
+            message.find(concat("table \"brand\", feature \"made by\": key ", static_cast<int64_t>(key), " on rank 0")),
+            std::string::npos)
             << message;
         EXPECT_NE(message.find("[0, 10)"), std::string::npos) << message;
       }
