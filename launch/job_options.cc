@@ -56,6 +56,8 @@ Placement to_placement(proto::Placement from) {
       return Placement::kReplicated;
     case proto::TABLE_WISE:
       return Placement::kTableWise;
+    case proto::COLUMN_WISE:
+      return Placement::kColumnWise;
   }
   throw InternalError(concat("placement ", static_cast<int>(from), " is not known"));
 }
@@ -76,6 +78,7 @@ TableSpec to_table(const proto::Table& from, const std::string& name) {
   to.name = name;
   to.placement = to_placement(from.placement());
   to.owner = from.owner();
+  to.column_shards = from.column_shards();
   to.rows = from.rows();
   to.buckets = from.buckets();
   to.initial_scale = from.initial_scale();

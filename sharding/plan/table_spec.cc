@@ -137,6 +137,7 @@ std::string describe(const TableSpec& spec) {
        << spec.buckets << ", " << to_word(spec.placement) << ", owner " << spec.owner << ", column_shards "
        << spec.column_shards << ", " << (spec.way_home == WayHome::kSums ? "sums home" : "rows home") << ", "
        << spec.hot_keys.size() << " hot keys (" << hot << "), row type " << static_cast<int>(spec.row_type)
+       << ", codecs " << static_cast<int>(spec.row_codec) << " " << static_cast<int>(spec.gradient_codec)
        << ", optimizer " << static_cast<int>(optimizer.kind) << " (learning_rate " << optimizer.learning_rate
        << ", epsilon " << optimizer.epsilon << ", betas " << optimizer.beta1 << " " << optimizer.beta2
        << ", weight_decay " << optimizer.weight_decay << ", clip_norm " << optimizer.clip_norm << ", check_finite "

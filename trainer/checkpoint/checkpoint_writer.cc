@@ -3,6 +3,7 @@
 #include <ATen/ops/empty.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstring>
 #include <utility>
@@ -34,10 +35,11 @@ int64_t fresh_number() {
 int64_t bytes_to_write(const CheckpointContent& content, int rank, int world) {
   int64_t bytes = 0;
   for (int64_t t = 0; content.embedding != nullptr && t < content.embedding->tables(); ++t) {
-    const RowStore& store = content.embedding->store(t);
-    const BucketRange buckets = buckets_to_write(store.spec(), t, rank, world);
-    if (buckets.first < buckets.last) bytes += stored_bytes(store);
-    bytes += (buckets.last - buckets.first) * static_cast<int64_t>(sizeof(int64_t));
+    const TableSpec& spec = content.embedding->spec(t);
+    const Shard shard = shard_to_write(spec, t, rank, world);
+    if (shard.empty()) continue;
+    bytes += content.embedding->rows(t) * stored_row_bytes(spec, shard.columns.count());
+    bytes += (shard.buckets.last - shard.buckets.first) * static_cast<int64_t>(sizeof(int64_t));
   }
   if (rank != 0) return bytes;
   for (const NamedTensor& tensor : content.dense) bytes += static_cast<int64_t>(tensor.value.nbytes());
@@ -188,7 +190,7 @@ void CheckpointWriter::gather_rows_files(const ShardedEmbedding& embedding, cons
   auto* const numbers = input.mutable_data_ptr<int64_t>();
   numbers[0] = mine.bytes;
   std::memcpy(numbers + 1, mine.sha256.data(), kDigestWords * sizeof(int64_t));
-  for (int64_t t = 0; t < tables; ++t) numbers[1 + kDigestWords + t] = embedding.store(t).rows();
+  for (int64_t t = 0; t < tables; ++t) numbers[1 + kDigestWords + t] = embedding.rows(t);
   comm_.all_gather(input, output, one_each, {Channel::kControl, "files of a checkpoint"})->wait();
 
   for (int rank = 0; rank < comm_.size(); ++rank) {
@@ -198,10 +200,15 @@ void CheckpointWriter::gather_rows_files(const ShardedEmbedding& embedding, cons
     const std::string file = rows_file_name(rank);
     manifest.files.push_back({file, row[0], digest});
     for (int64_t t = 0; t < tables; ++t) {
-      const BucketRange buckets = buckets_to_write(embedding.spec(t), t, rank, comm_.size());
-      if (buckets.first == buckets.last) continue;
-      manifest.tables[static_cast<size_t>(t)].parts.push_back({file, buckets, row[1 + kDigestWords + t]});
+      const Shard shard = shard_to_write(embedding.spec(t), t, rank, comm_.size());
+      if (shard.empty()) continue;
+      const int64_t rows = row[1 + kDigestWords + t];
+      manifest.tables[static_cast<size_t>(t)].parts.push_back({file, shard.buckets, shard.columns, rows});
     }
+  }
+  for (ManifestTable& table : manifest.tables) {  // ranks hold columns in a circle
+    std::ranges::stable_sort(
+        table.parts, {}, [](const ManifestPart& part) { return std::pair(part.buckets.first, part.columns.first); });
   }
 }
 

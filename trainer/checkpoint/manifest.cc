@@ -84,8 +84,8 @@ void to_message(const ManifestTable& table, Message::Table& to) {
     out.set_file(part.file);
     out.set_first_bucket(part.buckets.first);
     out.set_last_bucket(part.buckets.last);
-    out.set_first_column(0);
-    out.set_last_column(table.dim);
+    out.set_first_column(part.columns.first);
+    out.set_last_column(part.columns.last);
     out.set_rows(part.rows);
   }
 }
@@ -127,10 +127,10 @@ ManifestTable from_message(const Message::Table& from) {
                       .state_width = from.state_width(),
                       .placement = from.placement()};
   for (const Message::Part& part : from.part()) {
-    if (part.first_column() != 0 || part.last_column() != from.dim()) {
-      throw StorageError(concat("table \"", table.name, "\" is split by columns, which this version does not read"));
-    }
-    table.parts.push_back({part.file(), {part.first_bucket(), part.last_bucket()}, part.rows()});
+    table.parts.push_back({part.file(),
+                           {part.first_bucket(), part.last_bucket()},
+                           {part.first_column(), part.last_column()},
+                           part.rows()});
   }
   return table;
 }
@@ -166,15 +166,22 @@ void check_table(const Manifest& manifest, const ManifestTable& table) {
   require(table.buckets >= 1 && table.buckets <= kMostBuckets && std::has_single_bit(uint64_t(table.buckets)), what,
           "buckets is ", table.buckets);
   require(table.state_width >= 0 && table.state_width <= 2 * table.dim, what, "state_width is ", table.state_width);
-  int64_t next = 0;
-  for (const ManifestPart& part : table.parts) {
+  int64_t next = 0, column = 0;  // what the parts before reach to
+  for (size_t i = 0; i < table.parts.size(); ++i) {
+    const ManifestPart& part = table.parts[i];
     require(manifest.file(part.file) != nullptr, what, "file \"", part.file, "\" is not in the list of files");
     require(part.buckets.first == next && part.buckets.last > next, what, "buckets [", part.buckets.first, ", ",
             part.buckets.last, ") do not follow bucket ", next);
-    require(part.rows >= 0, what, "a part has ", part.rows, " rows");
-    next = part.buckets.last;
+    require(part.columns.first == column && part.columns.last > column && part.columns.last <= table.dim, what,
+            "columns [", part.columns.first, ", ", part.columns.last, ") do not follow column ", column);
+    const bool agrees =
+        column == 0 || (part.buckets.last == table.parts[i - 1].buckets.last && part.rows == table.parts[i - 1].rows);
+    require(part.rows >= 0 && agrees, what, "a part has ", part.rows, " rows of buckets [", part.buckets.first, ", ",
+            part.buckets.last, ")");
+    column = part.columns.last == table.dim ? 0 : part.columns.last;
+    if (column == 0) next = part.buckets.last;
   }
-  require(next == table.buckets, what, "buckets from ", next, " on are missing");
+  require(next == table.buckets && column == 0, what, "buckets from ", next, " on are missing");
 }
 
 void check_tensor(const ManifestTensor& tensor) {

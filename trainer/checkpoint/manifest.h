@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "sharding/plan/shard.h"
 #include "sharding/plan/table_spec.h"
 #include "trainer/data/examples.h"
 
@@ -27,10 +28,11 @@ struct ManifestFile {
   std::string sha256;
 };
 
-/// Where the rows of some buckets of a table are.
+/// Where some columns of the rows of some buckets of a table are.
 struct ManifestPart {
   std::string file;
   BucketRange buckets;
+  ColumnRange columns;
   int64_t rows = 0;
 };
 
@@ -45,7 +47,7 @@ struct ManifestTable {
   std::string optimizer;  // "none", "sgd", "adagrad", "row_wise_adagrad", "adam", "row_wise_adam"
   int64_t state_width = 0;
   std::string placement = {};            // "replicated", "row_wise"; of the job that wrote: for people
-  std::vector<ManifestPart> parts = {};  // by bucket; together all buckets
+  std::vector<ManifestPart> parts = {};  // by bucket, then column; together all of the table
 };
 
 /// Without parts.

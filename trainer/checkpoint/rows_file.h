@@ -9,16 +9,18 @@
 
 namespace rondo {
 
-/// `rows-00003.h5`: the rows that rank 3 wrote. A group a table: `keys` uint64 [rows], `values` [rows, dim], `state`
-/// [rows, state_width] (absent without state), `counts` float32 [rows], `versions` int64 [rows], `bucket_offsets` int64
-/// [buckets + 1] (rows of bucket b of the range: from offset b to offset b + 1, by key), `range` int64 [4] (first and
-/// last bucket, first and last column). Attributes: format, step, rank, world.
+/// `rows-00003.h5`: the rows that rank 3 wrote, or some of their columns. A group a table: `keys` uint64 [rows],
+/// `values` [rows, columns], `state` [rows, state_width of so many columns] (absent without state), `counts` float32
+/// [rows], `versions` int64 [rows], `bucket_offsets` int64 [buckets + 1] (rows of bucket b of the range: from offset b
+/// to offset b + 1, by key), `range` int64 [4] (first and last bucket, first and last column). Attributes: format,
+/// step, rank, world.
 
-/// Buckets of table number `table` that `rank` writes: those it owns; a replicated table is written whole by one rank.
-BucketRange buckets_to_write(const TableSpec& spec, int64_t table, int rank, int world);
+/// What of table number `table` a rank writes: what it holds; a replicated table is written whole by one rank, a hot
+/// row by the rank that holds its bucket. `spec` has its owner.
+Shard shard_to_write(const TableSpec& spec, int64_t table, int rank, int world);
 
-/// Bytes that the rows of `store` take in a file.
-int64_t stored_bytes(const RowStore& store);
+/// Bytes that a row of `columns` columns takes in a file.
+int64_t stored_row_bytes(const TableSpec& spec, int64_t columns);
 
 struct RowsFileHeader {
   int64_t step = 0;
@@ -31,7 +33,8 @@ struct RowsFileHeader {
 void write_rows_file(const std::filesystem::path& path, const ShardedEmbedding& embedding, const RowsFileHeader& header,
                      FileSystem& files);
 
-/// Gives the stores of `embedding` the rows of the buckets that they hold, from however many files of `checkpoint`.
+/// Gives `embedding` the rows and columns that this rank holds, from however many files of `checkpoint`, written under
+/// any placement.
 /// Reads nothing else; memory beside the stores is bounded. REQUIRES: stores without rows; digests were verified; the
 /// manifest's tables fit the job's. Throws StorageError for files that contradict the manifest.
 void read_rows(const std::filesystem::path& checkpoint, const Manifest& manifest, ShardedEmbedding& embedding);

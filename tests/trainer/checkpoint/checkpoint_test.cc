@@ -242,5 +242,64 @@ TEST_P(OneRankCheckpointTest, ManyBatchesOfRowsComeBack) {
 }
 INSTANTIATE_TEST_SUITE_P(Alone, OneRankCheckpointTest, ::testing::Values(1));
 
+/// One table of every optimizer, all placed alike.
+std::vector<TableSpec> placed(Placement placement, bool hot) {
+  std::vector<TableSpec> tables;
+  for (const auto kind : {RowOptimizerKind::kSgd, RowOptimizerKind::kRowWiseAdagrad, RowOptimizerKind::kAdam,
+                          RowOptimizerKind::kAdagrad, RowOptimizerKind::kRowWiseAdam}) {
+    tables.push_back({.name = concat("table", tables.size()),
+                      .dim = 12,
+                      .key_space = tables.size() % 2 == 0 ? KeySpace::kHashed : KeySpace::kDense,
+                      .rows = 90,
+                      .buckets = 16,
+                      .placement = placement,
+                      .optimizer = {.kind = kind}});
+    if (!hot) continue;
+    for (uint64_t number = 0; number < 500; number += 3) {
+      const uint64_t key = tables.back().key_space == KeySpace::kDense ? number : mix64(number);
+      if (tables.back().key_space == KeySpace::kHashed || key < 90) tables.back().hot_keys.push_back(key);
+    }
+    std::ranges::sort(tables.back().hot_keys);
+  }
+  return tables;
+}
+
+class PlacedCheckpointTest : public CheckpointTest {};
+
+TEST_P(PlacedCheckpointTest, LoadsUnderEveryOtherPlacement) {
+  struct Case {
+    Placement placement;
+    bool hot;
+  };
+  const std::vector<Case> cases{{Placement::kRowWise, false},
+                                {Placement::kTableWise, false},
+                                {Placement::kColumnWise, false},
+                                {Placement::kReplicated, false},
+                                {Placement::kRowWise, true}};
+  for (const Case& from : cases) {
+    Snapshot saved;
+    on_each_rank([&](Communicator& comm) {
+      TinyJob job(comm, 7, placed(from.placement, from.hot));
+      job.train_to(4);
+      CheckpointWriter(folder_, *files_, comm, {}).write(job.content());
+      job.add_to(saved);
+    });
+    for (const Case& to : cases) {
+      for (const int other : {2, 3}) {
+        Snapshot loaded;
+        on_each_rank_of(other, [&](Communicator& comm) {
+          TinyJob job(comm, 7, placed(to.placement, to.hot));
+          CheckpointReader::open_latest(folder_, comm)->load(job.content());
+          job.add_to(loaded);
+        });
+        EXPECT_EQ(saved.difference(loaded), "") << to_word(from.placement) << from.hot << " at " << world() << " to "
+                                                << to_word(to.placement) << to.hot << " at " << other;
+      }
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Three, PlacedCheckpointTest, ::testing::Values(3));
+
 }  // namespace
 }  // namespace rondo

@@ -21,7 +21,7 @@ Manifest small_manifest() {
                     .files = {{"rows-00000.h5", 10, digest}, {"rows-00001.h5", 0, digest}, {"dense.h5", 7, digest}},
                     .tables = {manifest_table({.name = "item \"x\"\n", .dim = 8, .buckets = 4})},
                     .tensors = {{"tower.weight", "float32", {3, 0}}, {"scale", "float64", {}}}};
-  manifest.tables[0].parts = {{"rows-00000.h5", {0, 1}, 5}, {"rows-00001.h5", {1, 4}, 6}};
+  manifest.tables[0].parts = {{"rows-00000.h5", {0, 1}, {0, 8}, 5}, {"rows-00001.h5", {1, 4}, {0, 8}, 6}};
   return manifest;
 }
 
@@ -100,9 +100,10 @@ TEST(ManifestTest, ForgedOnesAreRefusedWithTheReason) {
       {"last_bucket: 4", "last_bucket: 4000000000000", "buckets from 4000000000000 on"},
       {"rows: 6", "rows: -6", "-6 rows"},
       {"buckets: 4", "buckets: 3", "buckets is 3"},
-      {"dim: 8", "dim: 0", "split by columns"},
+      {"dim: 8", "dim: 0", "dim is 0"},
       {"buckets: 4", "buckets: 8388608", "buckets is 8388608"},
-      {"last_column: 8", "last_column: 4", "split by columns"},
+      {"last_column: 8", "last_column: 4", "buckets [1, 4) do not follow bucket 0"},
+      {"last_column: 8", "last_column: 9", "columns [0, 9) do not follow column 0"},
       {"file: \"rows-00001.h5\"", "file: \"rows-00002.h5\"", "not in the list"},
       {"shape: 3", "shape: -3", "impossible shape"},
       {"shape: 3\n  shape: 0", "shape: 4294967296\n  shape: 4294967296", "impossible shape"},
