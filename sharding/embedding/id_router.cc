@@ -78,6 +78,23 @@ std::string feature_at(const TableIds& ids, std::span<const PooledFeature> poole
   return "";
 }
 
+/// Which of the distinct keys count: those that `part_of` says are of `part`; null: all.
+struct PartChoice {
+  const std::vector<uint8_t>* part_of = nullptr;
+  uint8_t part = 0;
+};
+
+/// places[d] of each id that is distinct key d; -1 where d is of another part.
+std::vector<int64_t> places_in(std::span<const int64_t> of_distinct, std::span<const int64_t> places,
+                               const PartChoice& choice) {
+  std::vector<int64_t> found(of_distinct.size());
+  for (size_t i = 0; i < found.size(); ++i) {
+    const auto d = static_cast<size_t>(of_distinct[i]);
+    found[i] = choice.part_of == nullptr || (*choice.part_of)[d] == choice.part ? places[d] : -1;
+  }
+  return found;
+}
+
 }  // namespace
 
 void IdRouter::route(std::span<const TableIds> ids, std::span<const PooledFeature> pooled, LookupMode mode,
@@ -102,8 +119,9 @@ void IdRouter::route(std::span<const TableIds> ids, std::span<const PooledFeatur
 
 /// The ids of a table, those of its pooled features behind the rest.
 std::span<const uint64_t> IdRouter::all_keys(const EmbeddingTable&, const Request& request) {
-  if (request.features.empty()) return keys_of(request.ids.keys);
   const auto sequence = keys_of(request.ids.keys);
+  if (request.features.empty()) return sequence;
+  if (sequence.empty() && request.features.size() == 1) return keys_of(request.pooled[request.features[0]].keys);
   keys_.assign(sequence.begin(), sequence.end());
   for (const size_t f : request.features) {
     const auto more = keys_of(request.pooled[f].keys);
@@ -264,22 +282,20 @@ void IdRouter::take_features(const EmbeddingTable& table, const Request& request
               .offsets = feature.offsets,
               .here = {},
               .scale = {}};
-    std::vector<int64_t> here(n, -1), there(n, -1);
-    for (size_t i = 0; i < n; ++i) {
-      const auto d = static_cast<size_t>(position_of_[first + i]);
-      if (!main.sums_partially()) {
-        here[i] = row_of_[d];
-      } else {
-        (part_of_[d] == 0 ? there : here)[i] = place_of_[d];
-      }
-    }
+    const std::span<const int64_t> of_distinct = std::span(position_of_).subspan(first, n);
     first += n;
     if (!main.sums_partially()) {
+      const std::vector<int64_t> here = places_in(of_distinct, row_of_, {});
       routed.here = bags_of({values_of(feature.offsets), here, sum_weights(feature, table.spec)});
       continue;
     }
+    const bool hot = table.parts.size() > 1;
+    std::vector<int64_t> there = places_in(of_distinct, place_of_, {hot ? &part_of_ : nullptr, 0});
     const at::Tensor weights = feature.pooling == Pooling::kWeighted ? feature.weights : at::Tensor();
-    if (table.parts.size() > 1) routed.here = bags_of({values_of(feature.offsets), here, weights});
+    if (hot) {
+      const std::vector<int64_t> here = places_in(of_distinct, place_of_, {&part_of_, 1});
+      routed.here = bags_of({values_of(feature.offsets), here, weights});
+    }
     if (feature.pooling == Pooling::kMean) routed.scale = mean_scale(feature.offsets, scalar_type(table.spec));
     places.push_back(std::move(there));
     entries.push_back({values_of(feature.offsets), places.back(), weights});

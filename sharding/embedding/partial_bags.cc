@@ -57,9 +57,47 @@ void fill(const BagEntries& feature, const KeyGroups& keys, std::span<Block> blo
   }
 }
 
+/// The one group that has keys; -1: there is more than one, or none.
+int64_t only_group(std::span<const int64_t> group_rows) {
+  const auto first = std::ranges::find_if(group_rows, [](int64_t rows) { return rows > 0; });
+  if (first == group_rows.end()) return -1;
+  const bool more = std::any_of(first + 1, group_rows.end(), [](int64_t rows) { return rows > 0; });
+  return more ? -1 : first - group_rows.begin();
+}
+
+/// Every entry is in one group: lengths and places as they are.
+void pack_whole(std::span<const BagEntries> features, PackedBags& packed, size_t group) {
+  int64_t total = 0;
+  for (const BagEntries& feature : features) {
+    total += block_words(static_cast<int64_t>(feature.offsets.size()) - 1, static_cast<int64_t>(feature.places.size()),
+                         weight_bytes(feature.weights));
+  }
+  packed.group_words[group] = total;
+  packed.words.resize(static_cast<size_t>(total));
+  int32_t* out = packed.words.data();
+  for (const BagEntries& feature : features) {
+    *out++ = static_cast<int32_t>(feature.offsets.size()) - 1;
+    for (size_t b = 0; b + 1 < feature.offsets.size(); ++b) {
+      *out++ = static_cast<int32_t>(feature.offsets[b + 1] - feature.offsets[b]);
+    }
+    out = std::transform(feature.places.begin(), feature.places.end(), out,
+                         [](int64_t place) { return static_cast<int32_t>(place); });
+    if (!feature.weights.defined()) continue;
+    std::memcpy(out, feature.weights.const_data_ptr(), feature.weights.nbytes());
+    out += feature.weights.nbytes() / sizeof(int32_t);
+  }
+}
+
 }  // namespace
 
 void pack_bags(std::span<const BagEntries> features, std::span<const int64_t> group_rows, PackedBags& packed) {
+  const int64_t only = only_group(group_rows);
+  const auto any = [](const BagEntries& feature) { return !feature.places.empty(); };
+  const auto none_missing = [](const BagEntries& feature) { return std::ranges::count(feature.places, -1) == 0; };
+  if (only >= 0 && std::ranges::any_of(features, any) && std::ranges::all_of(features, none_missing)) {
+    packed.group_words.assign(group_rows.size(), 0);
+    return pack_whole(features, packed, static_cast<size_t>(only));
+  }
   const KeyGroups keys(group_rows);
   const size_t groups = group_rows.size();
   std::vector<int64_t> entries(groups * features.size());  // feature by feature

@@ -11,6 +11,7 @@
 
 #include "sharding/base/check.h"
 #include "sharding/base/parallel.h"
+#include "sharding/embedding/bag_sums.h"
 #include "sharding/embedding/pooling.h"
 #include "sharding/embedding/row_kernels.h"
 #include "sharding/embedding/row_math.h"
@@ -19,7 +20,7 @@
 namespace rondo {
 namespace {
 
-constexpr int64_t kRowGrain = 256;
+constexpr int64_t kRowGrain = 256;  // rows whose gradients stay in the cache until they are updated
 
 /// Calls body(T{}) with the type of a tensor's scalars.
 template <typename Body>
@@ -27,20 +28,6 @@ void with_type(at::ScalarType type, const Body& body) {
   if (type == at::kDouble) return body(double{});
   RONDO_CHECK_EQ(type, at::kFloat);
   body(float{});
-}
-
-/// Adds the rows of `from` to those of `to` that `places` names; rows from `seen` on are new.
-template <typename T>
-void add_rows(const at::Tensor& from, std::span<const int64_t> places, int64_t seen, const at::Tensor& to) {
-  const int64_t dim = to.size(1);
-  const T* const in = from.const_data_ptr<T>();
-  T* const out = to.mutable_data_ptr<T>();
-  parallel_for(static_cast<int64_t>(places.size()), kRowGrain, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      T* const row = out + places[i] * dim;
-      places[i] < seen ? add_row(row, in + i * dim, dim) : static_cast<void>(std::copy_n(in + i * dim, dim, row));
-    }
-  });
 }
 
 /// What `values` are after they travelled as `wire`.
@@ -79,19 +66,54 @@ void RowLearning::run(const RoutedIds& routed, std::span<const TableRows> rows, 
     }
     group.gradients.exchange("row gradients");
     exchange_squares(group, routed, step);
+    parallel_for(static_cast<int64_t>(group.members.size()), 1, [&](int64_t begin, int64_t end) {
+      for (int64_t m = begin; m < end; ++m) {
+        Member& member = group.members[static_cast<size_t>(m)];
+        if (!spreads_squares(*member.part)) collect(group, member, routed, step);
+      }
+    });
     for (Member& member : group.members) {
-      if (!member.update.gradients.defined()) add_over_ranks(group, member, routed, step);
-      if (clip_norm_ == 0.0) update(member);
+      if (clip_norm_ == 0.0) {
+        update(member);
+      } else {
+        add_up(member);
+      }
     }
   }
   if (clip_norm_ > 0.0) clip(step);
 }
 
 void RowLearning::update(Member& member) const {
-  if (!member.update.slots.empty()) member.part->store.update(member.update);
+  RowStore& store = member.part->store;
+  if (member.update.gradients.defined()) {
+    if (!member.update.slots.empty()) store.update(member.update);
+  } else {
+    parallel_for(member.terms.rows(), kRowGrain, [&](int64_t begin, int64_t end) {
+      const auto first = static_cast<size_t>(begin), count = static_cast<size_t>(end - begin);
+      RowUpdate block = member.update;
+      block.slots = block.slots.subspan(first, count);
+      block.occurrences = block.occurrences.subspan(first, count);
+      block.keys = block.keys.subspan(first, count);
+      block.gradients = at::empty({end - begin, member.part->width()}, scalar_type(member.part->spec()));
+      member.terms.sum(begin, block.gradients);
+      store.update(block);
+    });
+  }
   member.update = {};
   member.mine = at::Tensor();
   member.bags.clear();
+  member.sources.clear();
+}
+
+/// The gradients of all rows at once, for who must see them before any row is updated. Does it once.
+void RowLearning::add_up(Member& member) const {
+  if (member.update.gradients.defined()) return;
+  const int64_t rows = member.terms.rows(), width = member.part->width();
+  const at::ScalarType type = scalar_type(member.part->spec());
+  member.update.gradients = member.total.take(rows * width, type).view({rows, width});
+  parallel_for(rows, kRowGrain, [&](int64_t begin, int64_t end) {
+    member.terms.sum(begin, member.update.gradients.narrow(0, begin, end - begin));
+  });
 }
 
 /// Updates once the norm of all gradients is known. Replicas agree on theirs, so that of rank 0 counts.
@@ -243,67 +265,41 @@ void RowLearning::fill(const Group& group, const Member& member, const RoutedPar
   }
 }
 
-/// Gradients of the keys that `rank` asked of this one, [receive_rows[rank], width].
-at::Tensor RowLearning::gradient_of(const Group& group, const Member& member, const RoutedPart& routed,
-                                    int rank) const {
+/// What the ranks say of the rows held here: by source rank, rows that came home before bags.
+void RowLearning::collect(const Group& group, Member& member, const RoutedIds& routed, const LearningStep& step) const {
   const TablePart& part = *member.part;
-  const auto r = static_cast<size_t>(rank);
-  const bool own = rank == comm_.rank();
+  const RoutedPart& asked = routed.tables[part.table].parts[member.index];
   const int64_t column = std::max<int64_t>(0, part.first_column(comm_.rank()));
-  const auto here = [&](const at::Tensor& matrix) { return matrix.narrow(1, column, part.width()).contiguous(); };
-  at::Tensor home;
-  if (!own) {
-    home = group.gradients.incoming(member.matrix, rank).to(group.type);
-  } else {
-    const bool all = part.holders == Holders::kAll;
-    home = here(member.mine.narrow(0, all ? 0 : part.first_home(routed, rank),
-                                   all ? routed.send_rows[r] : routed.send_home[r]));
-  }
-  if (member.bags.empty()) return home;
-  at::Tensor gradient = at::zeros({routed.receive_rows[r], part.width()}, group.type);
-  gradient.narrow(0, 0, home.size(0)).copy_(home);
-  for (size_t f = 0; f < member.bags.size(); ++f) {
-    const BagList& bags = routed.asked_bags[f * static_cast<size_t>(comm_.size()) + r];
-    if (!bags.defined()) continue;
-    const at::Tensor of_bags =
-        own ? here(member.bags[f]) : group.gradients.incoming(member.matrix + 1 + f, rank).to(group.type);
-    gradient.add_(bag_row_gradient(of_bags, bags.positions, bags.offsets, bags.weights, gradient.size(0)));
-  }
-  return gradient;
-}
-
-/// Sum over ranks of the gradients of routed.updated, in rank order, [u, width]; in `memory` or in the message.
-at::Tensor RowLearning::coalesce(const Group& group, const Member& member, const RoutedPart& routed,
-                                 ScratchTensor& memory) const {
-  const auto rows = static_cast<int64_t>(routed.updated.size()), width = member.part->width();
-  if (routed.update_of.empty()) {
-    const auto asker = std::ranges::find_if(routed.receive_rows, [](int64_t n) { return n > 0; });
-    if (asker == routed.receive_rows.end()) return at::empty({0, width}, group.type);
-    return gradient_of(group, member, routed, static_cast<int>(asker - routed.receive_rows.begin()));
-  }
-  at::Tensor total = memory.take(rows * width, group.type).view({rows, width});
-  int64_t seen = 0;  // rows of `updated` that earlier ranks brought; they are numbered in that order
-  std::span<const int64_t> left = routed.update_of;
+  const auto here = [&](const at::Tensor& matrix) { return matrix.narrow(1, column, part.width()); };
+  std::vector<GradientSource>& sources = member.sources;
+  sources.clear();
+  std::span<const int64_t> row_of_key = asked.update_of;
   for (int rank = 0; rank < comm_.size(); ++rank) {
-    const auto count = static_cast<size_t>(routed.receive_rows[static_cast<size_t>(rank)]);
-    if (count == 0) continue;
-    const at::Tensor gradient = gradient_of(group, member, routed, rank);
-    with_type(group.type, [&]<typename T>(T) { add_rows<T>(gradient, left.first(count), seen, total); });
-    seen = std::max(seen, std::ranges::max(left.first(count)) + 1);
-    left = left.subspan(count);
+    const auto r = static_cast<size_t>(rank);
+    const auto keys = static_cast<size_t>(asked.receive_rows[r]);
+    if (keys == 0) continue;
+    const std::span<const int64_t> rows = row_of_key.first(row_of_key.empty() ? 0 : keys);
+    row_of_key = row_of_key.subspan(rows.size());
+    const bool own = rank == comm_.rank(), all = part.holders == Holders::kAll;
+    sources.push_back({own ? here(member.mine.narrow(0, all ? 0 : part.first_home(asked, rank),
+                                                     all ? asked.send_rows[r] : asked.send_home[r]))
+                           : group.gradients.incoming(member.matrix, rank).to(group.type),
+                       nullptr, rows});
+    for (size_t f = 0; f < member.bags.size(); ++f) {
+      const BagList& bags = asked.asked_bags[f * static_cast<size_t>(comm_.size()) + r];
+      if (!bags.defined()) continue;
+      sources.push_back(
+          {own ? here(member.bags[f]) : group.gradients.incoming(member.matrix + 1 + f, rank).to(group.type), &bags,
+           rows});
+    }
   }
-  return total;
-}
-
-void RowLearning::add_over_ranks(const Group& group, Member& member, const RoutedIds& routed,
-                                 const LearningStep& step) {
-  const RoutedPart& part = routed.tables[member.part->table].parts[member.index];
-  member.update = {.slots = part.updated,
-                   .gradients = coalesce(group, member, part, member.total),
-                   .occurrences = part.updated_occurrences,
+  member.terms.collect(sources, static_cast<int64_t>(asked.updated.size()), group.type);
+  member.update = {.slots = asked.updated,
+                   .gradients = {},
+                   .occurrences = asked.updated_occurrences,
                    .step = step.step,
                    .learning_rate_factor = step.learning_rate_factor,
-                   .keys = part.updated_keys,
+                   .keys = asked.updated_keys,
                    .rank = comm_.rank()};
 }
 
@@ -322,7 +318,8 @@ void RowLearning::exchange_squares(Group& group, const RoutedIds& routed, const 
     std::vector<int64_t> rows(world);
     at::Tensor squares;
     if (part.first_column(me) >= 0) {
-      add_over_ranks(group, member, routed, step);
+      collect(group, member, routed, step);
+      add_up(member);
       const at::Tensor& gradients = member.update.gradients;
       for (const int rank : part.columns_of) rows[static_cast<size_t>(rank)] = gradients.size(0);
       squares = at::empty({gradients.size(0), 1}, group.type);

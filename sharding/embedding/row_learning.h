@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "sharding/comm/communicator.h"
+#include "sharding/embedding/bag_sums.h"
 #include "sharding/embedding/routed_ids.h"
 #include "sharding/embedding/table_part.h"
 #include "sharding/exchange/row_exchange.h"
@@ -45,8 +46,10 @@ class RowLearning {
     size_t matrix = 0;                  // its first in the message
     at::Tensor mine = {};               // this rank's gradients: of the rows that came home; held by all: of every key
     std::vector<at::Tensor> bags = {};  // of the features that are summed where the rows are
-    RowUpdate update = {};              // of the rows held here, added over ranks
-    ScratchTensor total = {};           // its gradients
+    std::vector<GradientSource> sources = {};  // of the gradients of the rows held here
+    RowTerms terms = {};                       // gradients of the rows held here, by what they are the sum of
+    RowUpdate update = {};     // of those rows; its gradients are defined where all are added up at once
+    ScratchTensor total = {};  // the memory of those
   };
 
   struct Group {
@@ -66,9 +69,8 @@ class RowLearning {
                           std::span<const at::Tensor> bags) const;
   void plan(Group& group, const RoutedIds& routed);
   void fill(const Group& group, const Member& member, const RoutedPart& routed) const;
-  at::Tensor gradient_of(const Group& group, const Member& member, const RoutedPart& routed, int rank) const;
-  at::Tensor coalesce(const Group& group, const Member& member, const RoutedPart& routed, ScratchTensor& memory) const;
-  void add_over_ranks(const Group& group, Member& member, const RoutedIds& routed, const LearningStep& step);
+  void collect(const Group& group, Member& member, const RoutedIds& routed, const LearningStep& step) const;
+  void add_up(Member& member) const;
   void exchange_squares(Group& group, const RoutedIds& routed, const LearningStep& step);
   void update(Member& member) const;
   void clip(const LearningStep& step);

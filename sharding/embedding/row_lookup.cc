@@ -1,7 +1,6 @@
 #include "sharding/embedding/row_lookup.h"
 
 #include <ATen/ops/empty.h>
-#include <ATen/ops/zeros.h>
 
 #include <algorithm>
 #include <cstddef>
@@ -10,6 +9,7 @@
 #include <utility>
 
 #include "sharding/base/check.h"
+#include "sharding/embedding/bag_sums.h"
 #include "sharding/embedding/pooling.h"
 #include "sharding/exchange/wire_codec.h"
 
@@ -163,7 +163,11 @@ void RowLookup::answer(const Group& group, const Member& member, const RoutedIds
     if (statistics.size(0) > 0) send_statistics(part, slots, step, statistics);
     for (size_t f = 0; f * world < asked.asked_bags.size(); ++f) {
       if (!asked.asked_bags[f * world + static_cast<size_t>(rank)].defined()) continue;
-      copy_numbers(partial_sum(part, asked, f, rank), group.exchange.outgoing(member.matrix + 2 + f, rank));
+      const at::Tensor out = group.exchange.outgoing(member.matrix + 2 + f, rank);
+      const bool as_is = out.scalar_type() == group.type;
+      const at::Tensor sums = as_is ? out : gathered_.take(out.numel(), group.type).view(out.sizes());
+      partial_sum(part, asked, f, rank, sums);
+      if (!as_is) copy_numbers(sums, out);
     }
   }
 }
@@ -206,26 +210,39 @@ void RowLookup::take(const Group& group, const Member& member, const RoutedPart&
   }
 }
 
-/// This rank's part of the bags of one feature of `rank`: [bags, width].
-at::Tensor RowLookup::partial_sum(const TablePart& part, const RoutedPart& routed, size_t feature, int rank) {
+/// sums [bags, width] <- this rank's part of the bags of one feature of `rank`.
+void RowLookup::partial_sum(const TablePart& part, const RoutedPart& routed, size_t feature, int rank,
+                            const at::Tensor& sums) const {
   const auto r = static_cast<size_t>(rank);
-  const BagList& bags = routed.asked_bags[feature * static_cast<size_t>(comm_.size()) + r];
-  const int64_t count = routed.receive_rows[r];
-  at::Tensor rows = gathered_.take(count * part.width(), scalar_type(part.spec())).view({count, part.width()});
-  part.store.gather(slots_for(routed, rank, count), rows);
-  return sum_bags(rows, bags.positions, bags.offsets, bags.weights);
+  pool_slots(part.store, slots_for(routed, rank, routed.receive_rows[r]),
+             routed.asked_bags[feature * static_cast<size_t>(comm_.size()) + r], sums);
 }
 
 /// The bags of one feature of this rank, added in rank order from what the holders summed.
 at::Tensor RowLookup::join_sums(const Group& group, const Member& member, const RoutedPart& routed, size_t feature,
                                 const at::Tensor& offsets) {
   const TablePart& part = *member.part;
-  at::Tensor bags = at::zeros({offsets.size(0) - 1, part.spec().dim}, group.type);
+  const int64_t count = offsets.size(0) - 1, width = part.width();
+  at::Tensor bags = at::empty({count, part.spec().dim}, group.type);
+  std::vector<uint8_t> begun(static_cast<size_t>(part.spec().dim / width));  // by columns
   for (int rank = 0; rank < comm_.size(); ++rank) {
     if (routed.send_attached[static_cast<size_t>(rank)] == 0) continue;
-    const at::Tensor sums = rank == comm_.rank() ? partial_sum(part, routed, feature, rank)
-                                                 : group.exchange.incoming(member.matrix + 2 + feature, rank);
-    bags.narrow(1, part.first_column(rank), part.width()).add_(sums);
+    const int64_t column = part.first_column(rank);
+    const at::Tensor target = bags.narrow(1, column, width);
+    const bool first = std::exchange(begun[static_cast<size_t>(column / width)], 1) == 0, own = rank == comm_.rank();
+    if (own && first) {
+      partial_sum(part, routed, feature, rank, target);
+    } else if (own) {
+      const at::Tensor sums = gathered_.take(count * width, group.type).view({count, width});
+      partial_sum(part, routed, feature, rank, sums);
+      target.add_(sums);
+    } else {
+      const at::Tensor sums = group.exchange.incoming(member.matrix + 2 + feature, rank);
+      first ? target.copy_(sums) : target.add_(sums);
+    }
+  }
+  for (size_t c = 0; c < begun.size(); ++c) {
+    if (begun[c] == 0) bags.narrow(1, static_cast<int64_t>(c) * width, width).zero_();
   }
   return bags;
 }

@@ -51,7 +51,8 @@ class RowLookup {
   void answer(const Group& group, const Member& member, const RoutedIds& routed, int64_t step);
   void send_statistics(const TablePart& part, std::span<const int64_t> slots, int64_t step, const at::Tensor& out);
   void take(const Group& group, const Member& member, const RoutedPart& routed, TableRows& rows) const;
-  at::Tensor partial_sum(const TablePart& part, const RoutedPart& routed, size_t feature, int rank);
+  void partial_sum(const TablePart& part, const RoutedPart& routed, size_t feature, int rank,
+                   const at::Tensor& sums) const;
   at::Tensor join_sums(const Group& group, const Member& member, const RoutedPart& routed, size_t feature,
                        const at::Tensor& offsets);
   void join_bags(const RoutedIds& routed, std::span<const TableRows> rows, std::span<at::Tensor> bags);

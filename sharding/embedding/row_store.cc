@@ -372,6 +372,8 @@ void RowStore::gather(std::span<const int64_t> slots, at::Tensor& values) const 
                         });
 }
 
+const void* RowStore::values_of(int64_t slot) const { return impl_->blocks.row(slot); }
+
 void RowStore::statistics(std::span<const int64_t> slots, int64_t step, std::span<float> counts,
                           std::span<uint8_t> trained) const {
   RONDO_CHECK_EQ(slots.size(), counts.size());

@@ -78,6 +78,9 @@ class RowStore {
   /// number_copy (exchange/wire_codec.h) makes of it.
   void gather(std::span<const int64_t> slots, at::Tensor& values) const;
 
+  /// Where the values of a slot lie, [columns] of the row type; they never move. REQUIRES: a slot that was found.
+  const void* values_of(int64_t slot) const;
+
   /// p[i] <- count decayed to `step`, 0 for slot -1; trained[i] <- 1 if ever updated.
   void statistics(std::span<const int64_t> slots, int64_t step, std::span<float> counts,
                   std::span<uint8_t> trained) const;
@@ -85,6 +88,7 @@ class RowStore {
   /// One fused optimizer step on the rows of `update` (DESIGN 4; exact: a row at most once).
   /// Throws DataError naming table, key, column, step and rank for a gradient that is NaN, infinite, or so large that
   /// its square is (`check_finite`). That row is as it was; others of the update may have learned.
+  /// Updates of distinct rows may run at the same time.
   void update(const RowUpdate& update);
 
   /// Sum of the squares of the gradients of `update`, each row clipped by `clip_norm`; what is not finite makes it so.
