@@ -5,14 +5,12 @@
 //   exchange_bench --world-size 2 --rows 1000 --verify --steps 3  sharded == unsharded, first of all
 //   exchange_bench --dump-ids 8                                   the first ids
 //
-// A step: ids routed, rows back, bags summed, loss (mean square over the global batch), gradients to the owners, rows
-// updated. Options have the names and defaults of the peer's. The plain loop (plain_loop.h) runs on the same ids with
-// all threads of all ranks. Ends with 1 when --verify finds a difference.
+// A step: ids routed, bags back, loss (mean square over the global batch), gradients to the owners, rows updated.
+// Options have the names and defaults of the peer's. The plain loop (plain_loop.h) runs on the same ids with all
+// threads of all ranks. Ends with 1 when --verify finds a difference.
 
 #include <ATen/ops/empty.h>
-#include <ATen/ops/empty_like.h>
 #include <time.h>
-#include <torch/csrc/autograd/autograd.h>
 
 #include <algorithm>
 #include <array>
@@ -34,7 +32,6 @@
 #include "sharding/base/stopwatch.h"
 #include "sharding/comm/mpi_communicator.h"
 #include "sharding/comm/thread_communicator.h"
-#include "sharding/embedding/pooling.h"
 #include "sharding/embedding/sharded_embedding.h"
 #include "sharding/handle/mpi_session.h"
 #include "tests/bench/id_stream.h"
@@ -49,9 +46,11 @@ constexpr int kVerifiedSteps = 4;
 
 const std::map<std::string, Placement> kPlacements{{"row_wise", Placement::kRowWise},
                                                    {"table_wise", Placement::kTableWise},
+                                                   {"column_wise", Placement::kColumnWise},
                                                    {"data_parallel", Placement::kReplicated}};
 const std::map<std::string, RowOptimizerKind> kOptimizers{{"sgd", RowOptimizerKind::kSgd},
                                                           {"rowwise_adagrad", RowOptimizerKind::kRowWiseAdagrad}};
+const std::map<std::string, WayHome> kWaysHome{{"rows", WayHome::kRows}, {"sums", WayHome::kSums}};
 const std::map<std::string, KeySpace> kKeySpaces{{"dense", KeySpace::kDense}, {"hashed", KeySpace::kHashed}};
 
 struct Options {
@@ -61,6 +60,7 @@ struct Options {
   std::string sharding = "row_wise";
   std::string optimizer = "rowwise_adagrad";
   std::string key_space = "dense";
+  std::string way_home = "sums";
   double learning_rate = 0.05;
   double epsilon = 1e-8;
   int64_t steps = 100;
@@ -77,6 +77,7 @@ TableSpec table_spec(const Options& options, int64_t table) {
           .key_space = kKeySpaces.at(options.key_space),
           .rows = options.ids.rows,
           .placement = kPlacements.at(options.sharding),
+          .way_home = options.sharding == "data_parallel" ? WayHome::kRows : kWaysHome.at(options.way_home),
           .optimizer = {.kind = kOptimizers.at(options.optimizer),
                         .learning_rate = options.learning_rate,
                         .epsilon = options.epsilon}};
@@ -88,18 +89,15 @@ at::Tensor to_tensor(const std::vector<int64_t>& values) {
   return tensor;
 }
 
-/// One rank's share of a batch.
-struct Share {
-  std::vector<TableIds> ids;        // [tables]
-  std::vector<at::Tensor> offsets;  // [tables]
-};
-
-Share make_share(const IdStream& stream, int64_t batch, int64_t rank) {
-  Share share;
+/// One rank's share of a batch: one pooled feature a table.
+std::vector<PooledFeature> make_share(const IdStream& stream, int64_t batch, int64_t rank) {
+  std::vector<PooledFeature> share;
   for (int64_t t = 0; t < stream.options().tables; ++t) {
     const std::vector<int64_t> offsets = stream.offsets({batch, rank, t});
-    share.ids.push_back({.keys = to_tensor(stream.ids({batch, rank, t}, offsets.back())), .counted = 0});
-    share.offsets.push_back(to_tensor(offsets));
+    share.push_back({.name = concat("f_", t),
+                     .table = t,
+                     .keys = to_tensor(stream.ids({batch, rank, t}, offsets.back())),
+                     .offsets = to_tensor(offsets)});
   }
   return share;
 }
@@ -140,8 +138,8 @@ double median(std::vector<double> values) {
 }
 
 /// The parts of a step, in order.
-enum Phase : size_t { kRoute, kRows, kPool, kPoolBackward, kUpdate, kPhases };
-constexpr std::array<const char*, kPhases> kPhaseNames{"route", "rows", "pool", "pool_backward", "update"};
+enum Phase : size_t { kRoute, kLookup, kLoss, kLearn, kPhases };
+constexpr std::array<const char*, kPhases> kPhaseNames{"route", "lookup", "loss", "learn"};
 using PhaseTimes = std::array<std::vector<double>, kPhases>;
 
 nlohmann::json by_name(const PhaseTimes& times) {
@@ -156,34 +154,30 @@ class ShardedRun {
   ShardedRun(const Options& options, Communicator& comm) : options_(options), comm_(comm), embedding_(make()) {
     const IdStream stream(options.ids);
     for (int64_t b = 0; b < options.distinct_batches; ++b) shares_.push_back(make_share(stream, b, comm.rank()));
+    const TableIds none{.keys = at::empty({0}, at::kLong)};
+    no_sequences_.assign(static_cast<size_t>(options.ids.tables), none);
     values_ = static_cast<double>(comm.size() * options.ids.batch * options.ids.tables * options.dim);
   }
 
   /// One step on batch `batch`; the pooled rows before it, one entry a table.
   std::vector<at::Tensor> step(int64_t batch) {
-    const Share& share = shares_[static_cast<size_t>(batch) % shares_.size()];
+    const std::vector<PooledFeature>& share = shares_[static_cast<size_t>(batch) % shares_.size()];
     ++steps_;
     watch_.restart();
     cpu_before_ = cpu_ms(CLOCK_THREAD_CPUTIME_ID);
-    const RoutedIds routed = embedding_.route(share.ids, LookupMode::kTrain);
+    embedding_.route(no_sequences_, LookupMode::kTrain, share, routed_);
     lap(kRoute);
-    const std::vector<TableRows> rows = embedding_.forward(routed, steps_);
-    lap(kRows);
-    std::vector<at::Tensor> pooled, gradients;
-    for (size_t t = 0; t < rows.size(); ++t) {
-      pooled.push_back(pool_rows(rows[t].values, routed.tables[t].positions, share.offsets[t], {}));
+    EmbeddedBatch embedded = embedding_.lookup(routed_, steps_);
+    lap(kLookup);
+    for (at::Tensor& bags : embedded.bags) {
+      const at::Tensor gradient = at::empty(bags.sizes(), bags.scalar_type());
+      square_gradient(bags.const_data_ptr<float>(), bags.numel(), values_, gradient.mutable_data_ptr<float>());
+      bags.mutable_grad() = gradient;
     }
-    lap(kPool);
-    for (const at::Tensor& values : pooled) {
-      gradients.push_back(at::empty_like(values));
-      square_gradient(values.const_data_ptr<float>(), values.numel(), values_,
-                      gradients.back().mutable_data_ptr<float>());
-    }
-    torch::autograd::backward(pooled, gradients);
-    lap(kPoolBackward);
-    embedding_.backward(routed, rows, steps_, 1.0);
-    lap(kUpdate);
-    return pooled;
+    lap(kLoss);
+    embedding_.learn(routed_, embedded, steps_, 1.0);
+    lap(kLearn);
+    return embedded.bags;
   }
 
   ShardedEmbedding::Traffic traffic() const { return embedding_.traffic(); }
@@ -209,7 +203,9 @@ class ShardedRun {
   const Options& options_;
   Communicator& comm_;
   ShardedEmbedding embedding_;
-  std::vector<Share> shares_;
+  std::vector<std::vector<PooledFeature>> shares_;
+  std::vector<TableIds> no_sequences_;  // [tables]
+  RoutedIds routed_;
   double values_ = 0.0;  // of all pooled rows of a global batch
   int64_t steps_ = 0;
   Stopwatch watch_;
@@ -315,10 +311,24 @@ PlainSpeed time_plain_loop(const Options& options, int64_t world) {
 /// Of all ranks, per step, by kind.
 nlohmann::json wire_bytes(Communicator& comm, const ShardedEmbedding::Traffic& before,
                           const ShardedEmbedding::Traffic& after, int64_t steps) {
-  const int64_t ids = sum_of(comm, after.id_bytes - before.id_bytes, "id bytes") / steps;
-  const int64_t rows = sum_of(comm, after.row_bytes - before.row_bytes, "row bytes") / steps;
-  const int64_t gradients = sum_of(comm, after.gradient_bytes - before.gradient_bytes, "gradient bytes") / steps;
-  return {{"ids", ids}, {"rows", rows}, {"gradients", gradients}, {"total", ids + rows + gradients}};
+  using Traffic = ShardedEmbedding::Traffic;
+  const std::array<std::pair<const char*, int64_t Traffic::*>, 7> kinds{
+      {{"ids", &Traffic::id_bytes},
+       {"bag_entries", &Traffic::bag_entry_bytes},
+       {"rows", &Traffic::row_bytes},
+       {"bags", &Traffic::bag_bytes},
+       {"gradients", &Traffic::gradient_bytes},
+       {"bag_gradients", &Traffic::bag_gradient_bytes},
+       {"squares", &Traffic::square_bytes}}};
+  nlohmann::json bytes;
+  int64_t total = 0;
+  for (const auto& [name, kind] : kinds) {
+    const int64_t sent = sum_of(comm, after.*kind - before.*kind, name) / steps;
+    bytes[name] = sent;
+    total += sent;
+  }
+  bytes["total"] = total;
+  return bytes;
 }
 
 nlohmann::json timed_steps(const Options& options, Communicator& comm, ShardedRun& sharded) {
@@ -367,6 +377,7 @@ bool run_rank(const Options& options, Communicator& comm, const char* backend) {
     result["backend"] = backend;
     result["device"] = "cpu";
     result["sharding"] = options.sharding;
+    result["way_home"] = options.way_home;
     result["optimizer"] = options.optimizer;
     result["shape"] = {{"tables", options.ids.tables},   {"rows", options.ids.rows},   {"dim", options.dim},
                        {"pooling", options.ids.pooling}, {"batch", options.ids.batch}, {"alpha", options.ids.alpha},
@@ -401,6 +412,7 @@ void require_name(const std::map<std::string, Value>& names, const std::string& 
 void validate(const Options& options) {
   require_name(kPlacements, "sharding", options.sharding);
   require_name(kOptimizers, "optimizer", options.optimizer);
+  require_name(kWaysHome, "way-home", options.way_home);
   require_name(kKeySpaces, "key-space", options.key_space);
   constexpr int64_t kMostVerified = 50'000'000;
   if (options.verify && options.ids.tables * options.ids.rows * options.dim > kMostVerified) {
@@ -428,6 +440,7 @@ Options parse(int argc, char** argv) {
   add("id-layout", &id_layout);
   add("sharding", &options.sharding);
   add("optimizer", &options.optimizer);
+  add("way-home", &options.way_home);
   add("key-space", &options.key_space);
   add("lr", &options.learning_rate);
   add("eps", &options.epsilon);
