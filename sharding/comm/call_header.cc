@@ -55,13 +55,15 @@ std::string differences(const CallHeader& mine, const CallHeader& theirs) {
   note(mine.what_hash != theirs.what_hash, "purpose");
   note(mine.channel != theirs.channel, "channel");
   note(mine.dtype != theirs.dtype, "dtype");
+  note(mine.device_calls != theirs.device_calls || mine.device_digest != theirs.device_digest, "device calls before");
   note(mine.send_bytes != theirs.receive_bytes || mine.receive_bytes != theirs.send_bytes, "bytes");
   return text;
 }
 
 std::string side(int rank, const CallHeader& header, int peer) {
   return concat("rank ", rank, " made ", describe(header), ", sends ", header.send_bytes, " bytes to rank ", peer,
-                " and expects ", header.receive_bytes);
+                " and expects ", header.receive_bytes,
+                header.device_calls > 0 ? concat(", after ", header.device_calls, " device calls") : std::string());
 }
 
 }  // namespace
@@ -86,7 +88,8 @@ std::string describe(const CallHeader& header) {
 bool agrees(const CallHeader& mine, const CallHeader& theirs) {
   return mine.sequence == theirs.sequence && mine.operation == theirs.operation && mine.what_hash == theirs.what_hash &&
          mine.channel == theirs.channel && mine.dtype == theirs.dtype && mine.send_bytes == theirs.receive_bytes &&
-         mine.receive_bytes == theirs.send_bytes;
+         mine.receive_bytes == theirs.send_bytes && mine.device_calls == theirs.device_calls &&
+         mine.device_digest == theirs.device_digest;
 }
 
 std::string divergence(int rank, const CallHeader& mine, int peer, const CallHeader& theirs) {

@@ -26,10 +26,12 @@ enum class Operation : uint8_t {
 struct CallHeader {
   static constexpr int kWhatBytes = 80;
 
-  uint64_t sequence = 0;      // calls of this rank before, over all channels
-  uint64_t what_hash = 0;     // of the whole text
-  int64_t send_bytes = 0;     // from the writer of the header to its reader
-  int64_t receive_bytes = 0;  // the writer expects from the reader
+  uint64_t sequence = 0;       // calls of this rank before, over all channels
+  uint64_t what_hash = 0;      // of the whole text
+  int64_t send_bytes = 0;      // from the writer of the header to its reader
+  int64_t receive_bytes = 0;   // the writer expects from the reader
+  uint64_t device_calls = 0;   // before, that had no header of their own
+  uint64_t device_digest = 0;  // of their operations, purposes, channels and types, in order
   Operation operation = Operation::kBarrier;
   Channel channel = Channel::kControl;
   at::ScalarType dtype = at::ScalarType::Byte;

@@ -42,7 +42,7 @@ void Collective::start() {
   // Each rank starts with its successor, so that not all send to rank 0 first.
   for (int step = 1; step < transport_.size(); ++step) send_to((transport_.rank() + step) % transport_.size());
   const Segment& own = plan_.receive[me];
-  if (own.bytes > 0 && own.data != plan_.send[me].data)
+  if (plan_.moves && own.bytes > 0 && own.data != plan_.send[me].data)
     std::memcpy(own.data, plan_.send[me].data, static_cast<size_t>(own.bytes));
 }
 
@@ -59,8 +59,9 @@ void Collective::send_to(int peer) {
   const CallHeader header = header_for(peer);
   std::array<std::byte, Transport::kNoteBytes> note;
   std::memcpy(note.data(), &header, sizeof header);
-  const bool rides = segment.bytes <= kRides;
-  const auto payload = static_cast<size_t>(rides ? segment.bytes : 0);
+  const int64_t bytes = plan_.moves ? segment.bytes : 0;
+  const bool rides = bytes <= kRides;
+  const auto payload = static_cast<size_t>(rides ? bytes : 0);
   if (payload > 0) std::memcpy(note.data() + sizeof header, segment.data, payload);
   transport_.send_note(peer, {note.data(), sizeof header + payload});
   if (!rides) {
@@ -74,11 +75,11 @@ void Collective::hear(int peer, const CallHeader& theirs, std::span<const std::b
   if (!agrees(mine, theirs)) throw PeerError(divergence(transport_.rank(), mine, peer, theirs));
   const auto p = static_cast<size_t>(peer);
   const Segment& segment = plan_.receive[p];
-  if (segment.bytes > kRides) {
+  const int64_t bytes = plan_.moves ? segment.bytes : 0;
+  if (bytes > kRides) {
     receiving_[p] = transport_.receive(peer, {mine.channel, mine.sequence, /*stage=*/0}, segment);
   } else {
-    RONDO_CHECK_EQ(static_cast<int64_t>(payload.size()), segment.bytes, "payload from rank ", peer, " in ",
-                   describe(mine));
+    RONDO_CHECK_EQ(static_cast<int64_t>(payload.size()), bytes, "payload from rank ", peer, " in ", describe(mine));
     if (!payload.empty()) std::memcpy(segment.data, payload.data(), payload.size());
   }
   heard_[p] = 1;

@@ -11,10 +11,10 @@ namespace {
 /// Sums up to this size go to every rank whole: one exchange instead of two, for more bytes.
 constexpr int64_t kWholeBytes = 32'768;
 
-void check_tensor(const at::Tensor& tensor, CallTag tag) {
+void check_tensor(Place place, const at::Tensor& tensor, CallTag tag) {
   RONDO_CHECK(tensor.defined(), "tensor of '", tag.what, "'");
   RONDO_CHECK(tensor.is_contiguous(), "tensor of '", tag.what, "'");
-  RONDO_CHECK(tensor.device().is_cpu(), "tensor of '", tag.what, "' is on ", tensor.device().str());
+  RONDO_CHECK(tensor.device().type() == place.device, "tensor of '", tag.what, "' is on ", tensor.device().str());
 }
 
 void check_summable(const at::Tensor& tensor, CallTag tag) {
@@ -35,7 +35,7 @@ int64_t row_bytes(const at::Tensor& tensor) {
 /// The rows of `tensor`, cut into one segment a rank.
 std::vector<Segment> slices(Place place, SplitRows split, CallTag tag) {
   const auto& [tensor, rows] = split;
-  check_tensor(tensor, tag);
+  check_tensor(place, tensor, tag);
   RONDO_CHECK_GE(tensor.dim(), 1, "tensor of '", tag.what, "' has no rows");
   RONDO_CHECK_EQ(rows.size(), static_cast<size_t>(place.world), "entries of rows of '", tag.what, "'");
   const int64_t width = row_bytes(tensor);
@@ -66,8 +66,12 @@ ExchangePlan empty_plan(Place place, Operation operation, at::ScalarType dtype, 
 
 /// Receives from every peer an addend of as many bytes as `own`, this rank's; the sum goes to `sum`.
 void add_from_peers(Place place, const Segment& own, const Segment& sum, ExchangePlan& plan) {
-  plan.staging = place.pool.take(own.bytes * (place.world - 1));
   plan.sum = sum;
+  if (place.pool == nullptr) {
+    for (Segment& segment : plan.receive) segment.bytes = own.bytes;  // what the headers state
+    return;
+  }
+  plan.staging = place.pool->take(own.bytes * (place.world - 1));
   int64_t used = 0;
   for (int rank = 0; rank < place.world; ++rank) {
     if (rank == place.rank || own.bytes == 0) {
@@ -99,11 +103,12 @@ std::vector<Segment> even_cut(Place place, const at::Tensor& tensor) {
 }  // namespace
 
 ExchangePlan plan_all_reduce(Place place, const at::Tensor& values, CallTag tag) {
-  check_tensor(values, tag);
+  check_tensor(place, values, tag);
   check_summable(values, tag);
   ExchangePlan plan = empty_plan(place, Operation::kAllReduce, values.scalar_type(), tag);
   plan.stated_bytes = static_cast<int64_t>(values.nbytes());
-  if (place.world == 1) return plan;
+  plan.sum = whole(values);
+  if (place.world == 1 || place.pool == nullptr) return plan;
   const auto me = static_cast<size_t>(place.rank);
   if (plan.stated_bytes <= kWholeBytes) {
     plan.send.assign(plan.send.size(), whole(values));
@@ -120,7 +125,7 @@ ExchangePlan plan_all_reduce(Place place, const at::Tensor& values, CallTag tag)
 
 ExchangePlan plan_reduce_scatter(Place place, const at::Tensor& input, const at::Tensor& output,
                                  std::span<const int64_t> rows, CallTag tag) {
-  check_tensor(output, tag);
+  check_tensor(place, output, tag);
   check_summable(input, tag);
   check_same_rows(input, output, tag);
   ExchangePlan plan = empty_plan(place, Operation::kReduceScatter, input.scalar_type(), tag);
@@ -133,7 +138,7 @@ ExchangePlan plan_reduce_scatter(Place place, const at::Tensor& input, const at:
 
 ExchangePlan plan_all_gather(Place place, const at::Tensor& input, const at::Tensor& output,
                              std::span<const int64_t> rows, CallTag tag) {
-  check_tensor(input, tag);
+  check_tensor(place, input, tag);
   check_same_rows(input, output, tag);
   ExchangePlan plan = empty_plan(place, Operation::kAllGather, input.scalar_type(), tag);
   plan.receive = slices(place, {output, rows}, tag);
@@ -153,7 +158,7 @@ ExchangePlan plan_all_to_all(Place place, SplitRows input, SplitRows output, Cal
 }
 
 ExchangePlan plan_broadcast(Place place, const at::Tensor& values, int root, CallTag tag) {
-  check_tensor(values, tag);
+  check_tensor(place, values, tag);
   RONDO_CHECK(root >= 0 && root < place.world, "root ", root, " of '", tag.what, "'");
   ExchangePlan plan = empty_plan(place, Operation::kBroadcast, values.scalar_type(), tag);
   if (place.rank == root) {

@@ -31,13 +31,18 @@ struct ExchangePlan {
   std::vector<Segment> gather;
 
   at::Tensor staging;
+
+  /// False: the ranks only tell each other of the call; its bytes move between their devices.
+  bool moves = true;
 };
 
-/// The rank for which a plan is made, and where its staging memory comes from.
+/// The rank for which a plan is made, and where its staging memory comes from. Without a pool a plan has no addends:
+/// the sum is made elsewhere, from `send` to `sum`, by the devices that hold the tensors.
 struct Place {
   int rank = 0;
   int world = 1;
-  StagingPool& pool;
+  StagingPool* pool = nullptr;
+  at::DeviceType device = at::kCPU;
 };
 
 /// A tensor with the rows of it that each rank sends or gets.

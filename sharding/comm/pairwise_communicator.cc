@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "sharding/base/check.h"
+#include "sharding/base/hash.h"
 #include "sharding/comm/exchange_plan.h"
 
 namespace rondo {
@@ -86,9 +87,28 @@ std::unique_ptr<Work> PairwiseCommunicator::broadcast(at::Tensor values, int roo
 
 void PairwiseCommunicator::barrier(CallTag tag) { issue(plan_barrier(place(), tag))->wait(); }
 
+std::unique_ptr<Work> PairwiseCommunicator::announce(ExchangePlan plan) {
+  plan.moves = false;
+  return issue(std::move(plan));
+}
+
+void PairwiseCommunicator::count_device_call(const CallHeader& header) {
+  ++device_calls_;
+  for (const uint64_t word : {header.what_hash, static_cast<uint64_t>(header.operation),
+                              static_cast<uint64_t>(header.channel), static_cast<uint64_t>(header.dtype)}) {
+    device_digest_ = mix64(device_digest_ ^ word);
+  }
+}
+
+bool PairwiseCommunicator::is_over(uint64_t call) const {
+  return std::none_of(active_.begin(), active_.end(), [&](const auto& one) { return one->sequence() == call; });
+}
+
 std::unique_ptr<Work> PairwiseCommunicator::issue(ExchangePlan plan) {
   throw_if_failed();
   plan.header.sequence = calls_++;
+  plan.header.device_calls = device_calls_;
+  plan.header.device_digest = device_digest_;
   auto call = std::make_shared<Collective>(std::move(plan), *transport_);
   active_.push_back(call);
   call->start();
@@ -155,11 +175,21 @@ void PairwiseCommunicator::check_departures() {
                             " made ", describe((*call)->header())),
                      ExitCode::kStopped);
     }
-    // Every peer hears it from the rank that failed; telling it on would only bury the cause.
-    failed_by_peer_ = true;
-    failure_.emplace(concat("rank ", rank(), " stops because rank ", peer, " failed: ", gone->reason),
-                     gone->header.exit_code);
-    return;
+    return fail_with(peer, *gone);
+  }
+}
+
+/// Every peer hears it from the rank that failed; telling it on would only bury the cause.
+void PairwiseCommunicator::fail_with(int peer, const Gone& gone) {
+  failed_by_peer_ = true;
+  failure_.emplace(concat("rank ", rank(), " stops because rank ", peer, " failed: ", gone.reason),
+                   gone.header.exit_code);
+}
+
+void PairwiseCommunicator::heed_failed_peers() {
+  for (int peer = 0; peer < size() && !failure_; ++peer) {
+    const auto& gone = peers_[static_cast<size_t>(peer)].gone;
+    if (gone && gone->header.operation == Operation::kFailed) fail_with(peer, *gone);
   }
 }
 

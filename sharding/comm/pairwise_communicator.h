@@ -48,6 +48,27 @@ class PairwiseCommunicator final : public Communicator {
   void barrier(CallTag tag) override;
   void progress() override;
 
+  // For a backend that moves bytes between devices and keeps to this one for what the ranks tell each other.
+
+  /// A call whose bytes move elsewhere: complete once every peer has made it, too. Its number is the calls() before.
+  std::unique_ptr<Work> announce(ExchangePlan plan);
+  uint64_t calls() const { return calls_; }
+  bool is_over(uint64_t call) const;
+
+  /// A call that is not announced: the next call that is compares how many there were before, and which.
+  void count_device_call(const CallHeader& header);
+  uint64_t device_calls() const { return device_calls_; }
+
+  /// Has this communicator failed? Every later call throws why.
+  bool has_failed() const { return failure_.has_value(); }
+  void throw_if_failed() const;
+
+  /// A call on the devices cannot be completed any more: if a peer has said that it failed, that is why.
+  void heed_failed_peers();
+
+  /// Rests until something may have arrived; `round` counts the fruitless polls before.
+  void idle(int round) { transport_->idle(round); }
+
   /// Tells the peers that this rank has failed, for a reason of its own; later calls throw. Does not throw.
   void give_up(const std::string& reason, ExitCode exit_code);
 
@@ -70,21 +91,23 @@ class PairwiseCommunicator final : public Communicator {
     std::optional<Gone> gone;
   };
 
-  Place place() { return {rank(), size(), pool_}; }
+  Place place() { return {rank(), size(), &pool_}; }
   std::unique_ptr<Work> issue(ExchangePlan plan);
   void wait(Collective& call, std::chrono::milliseconds deadline);
   void on_note(int peer, std::span<const std::byte> note);
   void match_early(Collective& call);
   void deliver(Collective& call, int peer, const CallHeader& header, std::span<const std::byte> payload);
   void check_departures();
+  void fail_with(int peer, const Gone& gone);
   /// To every peer that can be told. Does not throw.
   void tell_peers(const CallHeader& header, std::string_view text);
-  void throw_if_failed() const;
 
   std::unique_ptr<Transport> transport_;
   CommunicatorOptions options_;
   Phase phase_ = Phase::kStart;
   uint64_t calls_ = 0;
+  uint64_t device_calls_ = 0;
+  uint64_t device_digest_ = 0;
   std::vector<Peer> peers_;
   // Shared with the Work of the call: the work may be asked after the call is over, the call moves without being waited
   // for.
