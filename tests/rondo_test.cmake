@@ -107,3 +107,10 @@ function(rondo_program_test name)
   set_tests_properties(${name} PROPERTIES PROCESSORS ${ARG_RANKS}
     ENVIRONMENT "${RONDO_TEST_ENVIRONMENT};${RONDO_RANK_TEST_ENVIRONMENT}")
 endfunction()
+
+# The doubles of CUDA and NCCL, for tests of backend `nccl` without a device.
+set(RONDO_NCCL_DOUBLE
+  ${PROJECT_SOURCE_DIR}/tests/support/fake_cuda.cc
+  ${PROJECT_SOURCE_DIR}/tests/support/fake_nccl.cc
+  ${PROJECT_SOURCE_DIR}/tests/support/fake_nccl_launch.cc
+  ${PROJECT_SOURCE_DIR}/tests/support/nccl_ranks.cc)

@@ -19,6 +19,7 @@ using RankBody = std::function<void(Communicator&)>;
 struct RankRunner {
   std::vector<int> worlds{1, 2, 3, 4, 7};
   std::function<void(int world, const CommunicatorOptions&, const RankBody&)> run = run_ranks;
+  int first_call = 0;  // number of the first call of a body: calls that a backend makes for itself
 };
 
 /// The one of this process; set before InitGoogleTest.
