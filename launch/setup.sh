@@ -24,7 +24,7 @@ readonly PACKAGES=(
   libboost-dev libboost-program-options-dev
   libgtest-dev libgmock-dev
   libspdlog-dev libfmt-dev libabsl-dev tzdata
-  nlohmann-json3-dev libssl-dev zlib1g-dev libhwy-dev libxxhash-dev
+  nlohmann-json3-dev libssl-dev zlib1g-dev libhwy-dev libxxhash-dev libdnnl-dev
 )
 readonly TORCH=2.11.0
 # libtorch_cpu loads the first two, whether there is a GPU or not; libtorch_cuda needs the others beside a CUDA toolkit.

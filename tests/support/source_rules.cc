@@ -29,6 +29,7 @@ const std::vector<Wrapped> kWrapped = {
     {{"mpi.h"}, {"sharding/handle/mpi_session.cc", "sharding/comm/mpi_transport.cc", "tests/support/mpi_main.cc"}},
     {{"nccl.h"}, {"sharding/handle/nccl_*", "sharding/comm/nccl_*"}},
     {{"cuda_runtime.h", "cuda_runtime_api.h"}, {"sharding/handle/cuda_*", "*.cu"}},
+    {{"dnnl.h"}, {"trainer/nn/onednn.cc"}},
     {{"hdf5.h"}, {"trainer/storage/hdf5_*", "tests/trainer/storage/hdf5_*"}},
     {{"*.pb.h", "google/protobuf/*"},
      {"launch/job_*", "tests/launch/job_*", "launch/proto_text.*", "launch/profile_text.cc",

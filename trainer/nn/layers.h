@@ -6,6 +6,7 @@
 #include <string>
 
 #include "trainer/nn/parameter.h"
+#include "trainer/nn/products.h"
 
 namespace rondo {
 
@@ -14,12 +15,14 @@ struct Initializer {
   double standard_deviation = 0.02;  // of weights; biases start at 0
   uint64_t seed = 0;
   at::ScalarType dtype = at::kFloat;
+  ProductPrecision products = ProductPrecision::kFloat32;  // of fp32 layers
 };
 
 /// y = x W^T + b.
 struct Linear {
   at::Tensor weight;  // [out, in]
   at::Tensor bias;    // [out]
+  ProductPrecision precision = ProductPrecision::kFloat32;
 
   Linear() = default;
   /// Named `name`: its weights are a function of that name.
@@ -38,6 +41,7 @@ struct QueryKeyValue {
   at::Tensor joined_weight;  // [3 * width, width], storage of the three weights; not a parameter
   at::Tensor joined_bias;    // [3 * width]
   Linear query, key, value;  // views of the block; restore them in place (copy_)
+  ProductPrecision precision = ProductPrecision::kFloat32;
 
   QueryKeyValue() = default;
   QueryKeyValue(const std::string& name, int64_t width, const Initializer& start);

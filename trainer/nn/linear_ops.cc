@@ -10,9 +10,27 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-/// Gradients of x and W of a product; what is frozen costs nothing. REQUIRES: x and weight are inputs 0 and 1.
-variable_list product_gradients(AutogradContext* context, const at::Tensor& gradient) {
+/// The factors of a product, rounded once for the way forward and back.
+struct Factors {
+  at::Tensor x, weight;
+
+  Factors(const at::Tensor& own_x, const at::Tensor& own_weight, ProductPrecision wanted)
+      : x(as_factor(own_x, wanted)), weight(as_factor(own_weight, wanted)) {}
+
+  at::Tensor product(const at::Tensor& bias) const { return linear_product(x, weight, bias); }
+};
+
+/// How a gradient must come to meet such a factor.
+at::Tensor gradient_factor(const at::Tensor& gradient, const at::Tensor& factor) {
+  return as_factor(gradient,
+                   factor.scalar_type() == at::kBFloat16 ? ProductPrecision::kBFloat16 : ProductPrecision::kFloat32);
+}
+
+/// Gradients of x and W of a product; what is frozen costs nothing. REQUIRES: x and weight are inputs 0 and 1, and
+/// their factors are saved.
+variable_list product_gradients(AutogradContext* context, const at::Tensor& own_gradient) {
   const variable_list saved = context->get_saved_variables();
+  const at::Tensor gradient = gradient_factor(own_gradient, saved[0]);
   variable_list result(2);
   if (context->needs_input_grad(0)) result[0] = input_gradient(gradient, saved[1]);
   if (context->needs_input_grad(1)) result[1] = weight_gradient(gradient, saved[0]);
@@ -22,13 +40,17 @@ variable_list product_gradients(AutogradContext* context, const at::Tensor& grad
 /// x W^T.
 class ProductFunction : public torch::autograd::Function<ProductFunction> {
  public:
-  static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight) {
-    context->save_for_backward({x, weight});
-    return linear_product(x, weight, {});
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight,
+                            ProductPrecision precision) {
+    const Factors factors(x, weight, precision);
+    context->save_for_backward({factors.x, factors.weight});
+    return factors.product({});
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
-    return product_gradients(context, gradients[0].contiguous());
+    variable_list result = product_gradients(context, gradients[0].contiguous());
+    result.emplace_back();
+    return result;
   }
 };
 
@@ -36,15 +58,17 @@ class ProductFunction : public torch::autograd::Function<ProductFunction> {
 class LinearFunction : public torch::autograd::Function<LinearFunction> {
  public:
   static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight,
-                            const at::Tensor& bias) {
-    context->save_for_backward({x, weight});
-    return linear_product(x, weight, bias);
+                            const at::Tensor& bias, ProductPrecision precision) {
+    const Factors factors(x, weight, precision);
+    context->save_for_backward({factors.x, factors.weight});
+    return factors.product(bias);
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
     const at::Tensor gradient = gradients[0].contiguous();
     variable_list result = product_gradients(context, gradient);
     result.push_back(column_sum(gradient));
+    result.emplace_back();
     return result;
   }
 };
@@ -53,6 +77,7 @@ class LinearFunction : public torch::autograd::Function<LinearFunction> {
 struct JoinedBlock {
   at::Tensor weight;
   at::Tensor bias;
+  ProductPrecision precision;
 };
 
 class JoinedFunction : public torch::autograd::Function<JoinedFunction> {
@@ -61,18 +86,18 @@ class JoinedFunction : public torch::autograd::Function<JoinedFunction> {
                             const at::Tensor& /*query_bias*/, const at::Tensor& /*key_weight*/,
                             const at::Tensor& /*key_bias*/, const at::Tensor& /*value_weight*/,
                             const at::Tensor& /*value_bias*/, const JoinedBlock& block) {
-    context->save_for_backward({x});
-    remember(context, block);
-    return linear_product(x, block.weight, block.bias);
+    const Factors factors(x, block.weight, block.precision);
+    context->save_for_backward({factors.x, factors.weight});
+    return factors.product(block.bias);
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
-    const at::Tensor x = context->get_saved_variables()[0];
-    const at::Tensor gradient = gradients[0].contiguous();
+    const variable_list saved = context->get_saved_variables();
+    const at::Tensor &x = saved[0], own = gradients[0].contiguous(), gradient = gradient_factor(own, x);
     at::Tensor for_x;
-    if (context->needs_input_grad(0)) for_x = input_gradient(gradient, recall<JoinedBlock>(context).weight);
+    if (context->needs_input_grad(0)) for_x = input_gradient(gradient, saved[1]);
     const int64_t width = x.size(1);
-    const at::Tensor weight = weight_gradient(gradient, x), bias = column_sum(gradient);
+    const at::Tensor weight = weight_gradient(gradient, x), bias = column_sum(own);
     const auto part = [width](const at::Tensor& all, int64_t i) { return all.narrow(0, i * width, width); };
     return {for_x, part(weight, 0), part(bias, 0), part(weight, 1), part(bias, 1), part(weight, 2), part(bias, 2), {}};
   }
@@ -81,19 +106,21 @@ class JoinedFunction : public torch::autograd::Function<JoinedFunction> {
 }  // namespace
 
 at::Tensor Linear::product(const at::Tensor& x) const {
-  return wants_gradient(x, weight) ? ProductFunction::apply(x, weight) : linear_product(x, weight, {});
+  return wants_gradient(x, weight) ? ProductFunction::apply(x, weight, precision)
+                                   : Factors(x, weight, precision).product({});
 }
 
 at::Tensor Linear::forward(const at::Tensor& x) const {
-  return wants_gradient(x, weight, bias) ? LinearFunction::apply(x, weight, bias) : linear_product(x, weight, bias);
+  return wants_gradient(x, weight, bias) ? LinearFunction::apply(x, weight, bias, precision)
+                                         : Factors(x, weight, precision).product(bias);
 }
 
 at::Tensor QueryKeyValue::forward(const at::Tensor& x) const {
   if (!wants_gradient(x, query.weight, key.weight, value.weight, query.bias, key.bias, value.bias)) {
-    return linear_product(x, joined_weight, joined_bias);
+    return Factors(x, joined_weight, precision).product(joined_bias);
   }
   return JoinedFunction::apply(x, query.weight, query.bias, key.weight, key.bias, value.weight, value.bias,
-                               JoinedBlock{joined_weight, joined_bias});
+                               JoinedBlock{joined_weight, joined_bias, precision});
 }
 
 }  // namespace rondo

@@ -242,6 +242,21 @@ void add_rows(const RowSum& task, int64_t begin, int64_t end) {
   }
 }
 
+void round_to_bfloat16(const float* HWY_RESTRICT from, int64_t count, uint16_t* HWY_RESTRICT to) {
+  for_lanes<float>(count, [&](auto d, int64_t i) HWY_ATTR {
+    const hn::RebindToUnsigned<decltype(d)> wide;
+    const hn::Rebind<uint16_t, decltype(d)> narrow;
+    const auto x = hn::LoadU(d, from + i);
+    const auto bits = hn::BitCast(wide, x);
+    const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(wide, 1U));
+    const auto rounded = hn::Add(bits, hn::Add(odd, hn::Set(wide, 0x7fffU)));
+    const auto quiet = hn::Or(bits, hn::Set(wide, 0x400000U));  // NaN would round to infinity or wrap around
+    const auto result = hn::IfThenElse(hn::RebindMask(wide, hn::IsNaN(x)), quiet, rounded);
+    hn::StoreU(hn::DemoteTo(narrow, hn::BitCast(hn::RebindToSigned<decltype(wide)>(), hn::ShiftRight<16>(result))),
+               narrow, to + i);
+  });
+}
+
 }  // namespace rondo::kernels::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
@@ -255,6 +270,7 @@ HWY_EXPORT(embed_norm_gradient);
 HWY_EXPORT(bias_gelu);
 HWY_EXPORT(bias_gelu_gradient);
 HWY_EXPORT(add_rows);
+HWY_EXPORT(round_to_bfloat16);
 
 void residual_norm(const ResidualNorm& task, int64_t begin, int64_t end) {
   HWY_DYNAMIC_DISPATCH(residual_norm)(task, begin, end);
@@ -273,6 +289,9 @@ void bias_gelu_gradient(const BiasGeluGradient& task, int64_t begin, int64_t end
   HWY_DYNAMIC_DISPATCH(bias_gelu_gradient)(task, begin, end);
 }
 void add_rows(const RowSum& task, int64_t begin, int64_t end) { HWY_DYNAMIC_DISPATCH(add_rows)(task, begin, end); }
+void round_to_bfloat16(const float* from, int64_t count, uint16_t* to) {
+  HWY_DYNAMIC_DISPATCH(round_to_bfloat16)(from, count, to);
+}
 
 }  // namespace rondo::kernels
 #endif

@@ -100,4 +100,7 @@ struct RowSum {
 };
 void add_rows(const RowSum& task, int64_t begin, int64_t end);
 
+/// The bits of the nearest bf16 of each value, ties to even; infinities and NaN stay what they are.
+void round_to_bfloat16(const float* from, int64_t count, uint16_t* to);
+
 }  // namespace rondo::kernels

@@ -150,7 +150,8 @@ struct TextTower::Impl {
 TextTower::TextTower(const TextTowerOptions& options, const std::string& prefix, uint64_t seed, at::ScalarType dtype) {
   validate(options);
   RONDO_CHECK(dtype == at::kFloat || dtype == at::kDouble, "dtype of the text tower: ", at::toString(dtype));
-  impl_ = std::make_unique<Impl>(options, prefix, Initializer{options.initializer_range, seed, dtype});
+  impl_ =
+      std::make_unique<Impl>(options, prefix, Initializer{options.initializer_range, seed, dtype, options.precision});
 }
 
 TextTower::~TextTower() = default;

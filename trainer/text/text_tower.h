@@ -7,6 +7,7 @@
 #include <string>
 
 #include "trainer/nn/parameter.h"
+#include "trainer/nn/products.h"
 #include "trainer/text/packed_texts.h"
 
 namespace rondo {
@@ -34,6 +35,7 @@ struct TextTowerOptions {
   TextPooling pooling = TextPooling::kMean;
   int64_t output_size = 0;  // a linear projection of the pooled vector to this width; 0: none
   bool normalize = false;   // the vector is divided by its length at the end
+  ProductPrecision precision = ProductPrecision::kFloat32;  // of an fp32 tower
 };
 
 /// Throws ConfigError naming the field, its value and the allowed range.
