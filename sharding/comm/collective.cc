@@ -41,7 +41,7 @@ void Collective::start() {
   heard_[me] = 1;
   // Each rank starts with its successor, so that not all send to rank 0 first.
   for (int step = 1; step < transport_.size(); ++step) send_to((transport_.rank() + step) % transport_.size());
-  const Segment& own = plan_.receive[me];
+  const ByteSpan& own = plan_.receive[me];
   if (plan_.moves && own.bytes > 0 && own.data != plan_.send[me].data)
     std::memcpy(own.data, plan_.send[me].data, static_cast<size_t>(own.bytes));
 }
@@ -55,7 +55,7 @@ CallHeader Collective::header_for(int peer) const {
 }
 
 void Collective::send_to(int peer) {
-  const Segment& segment = plan_.send[static_cast<size_t>(peer)];
+  const ByteSpan& segment = plan_.send[static_cast<size_t>(peer)];
   const CallHeader header = header_for(peer);
   std::array<std::byte, Transport::kNoteBytes> note;
   std::memcpy(note.data(), &header, sizeof header);
@@ -74,7 +74,7 @@ void Collective::hear(int peer, const CallHeader& theirs, std::span<const std::b
   const CallHeader mine = header_for(peer);
   if (!agrees(mine, theirs)) throw PeerError(divergence(transport_.rank(), mine, peer, theirs));
   const auto p = static_cast<size_t>(peer);
-  const Segment& segment = plan_.receive[p];
+  const ByteSpan& segment = plan_.receive[p];
   const int64_t bytes = plan_.moves ? segment.bytes : 0;
   if (bytes > kRides) {
     receiving_[p] = transport_.receive(peer, {mine.channel, mine.sequence, /*stage=*/0}, segment);

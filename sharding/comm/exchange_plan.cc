@@ -24,7 +24,7 @@ void check_summable(const at::Tensor& tensor, CallTag tag) {
 
 std::byte* data_of(const at::Tensor& tensor) { return static_cast<std::byte*>(tensor.data_ptr()); }
 
-Segment whole(const at::Tensor& tensor) { return {data_of(tensor), static_cast<int64_t>(tensor.nbytes()), tensor}; }
+ByteSpan whole(const at::Tensor& tensor) { return {data_of(tensor), static_cast<int64_t>(tensor.nbytes()), tensor}; }
 
 int64_t row_bytes(const at::Tensor& tensor) {
   auto bytes = static_cast<int64_t>(tensor.itemsize());
@@ -33,13 +33,13 @@ int64_t row_bytes(const at::Tensor& tensor) {
 }
 
 /// The rows of `tensor`, cut into one segment a rank.
-std::vector<Segment> slices(Place place, SplitRows split, CallTag tag) {
+std::vector<ByteSpan> slices(Place place, SplitRows split, CallTag tag) {
   const auto& [tensor, rows] = split;
   check_tensor(place, tensor, tag);
   RONDO_CHECK_GE(tensor.dim(), 1, "tensor of '", tag.what, "' has no rows");
   RONDO_CHECK_EQ(rows.size(), static_cast<size_t>(place.world), "entries of rows of '", tag.what, "'");
   const int64_t width = row_bytes(tensor);
-  std::vector<Segment> segments;
+  std::vector<ByteSpan> segments;
   int64_t begin = 0;
   for (const int64_t count : rows) {
     RONDO_CHECK_GE(count, 0, "rows of '", tag.what, "'");
@@ -65,10 +65,10 @@ ExchangePlan empty_plan(Place place, Operation operation, at::ScalarType dtype, 
 }
 
 /// Receives from every peer an addend of as many bytes as `own`, this rank's; the sum goes to `sum`.
-void add_from_peers(Place place, const Segment& own, const Segment& sum, ExchangePlan& plan) {
+void add_from_peers(Place place, const ByteSpan& own, const ByteSpan& sum, ExchangePlan& plan) {
   plan.sum = sum;
   if (place.pool == nullptr) {
-    for (Segment& segment : plan.receive) segment.bytes = own.bytes;  // what the headers state
+    for (ByteSpan& segment : plan.receive) segment.bytes = own.bytes;  // what the headers state
     return;
   }
   plan.staging = place.pool->take(own.bytes * (place.world - 1));
@@ -78,7 +78,7 @@ void add_from_peers(Place place, const Segment& own, const Segment& sum, Exchang
       plan.addends.push_back(own.data);
       continue;
     }
-    Segment& segment = plan.receive[static_cast<size_t>(rank)];
+    ByteSpan& segment = plan.receive[static_cast<size_t>(rank)];
     segment = {data_of(plan.staging) + used, own.bytes, plan.staging};
     plan.addends.push_back(segment.data);
     used += own.bytes;
@@ -86,11 +86,11 @@ void add_from_peers(Place place, const Segment& own, const Segment& sum, Exchang
 }
 
 /// Cuts `tensor` by elements into one segment a rank, as even as can be.
-std::vector<Segment> even_cut(Place place, const at::Tensor& tensor) {
+std::vector<ByteSpan> even_cut(Place place, const at::Tensor& tensor) {
   const auto width = static_cast<int64_t>(tensor.itemsize());
   const int64_t share = tensor.numel() / place.world;
   const int64_t longer = tensor.numel() % place.world;  // ranks with one element more
-  std::vector<Segment> segments;
+  std::vector<ByteSpan> segments;
   std::byte* begin = data_of(tensor);
   for (int rank = 0; rank < place.world; ++rank) {
     const int64_t bytes = (share + (rank < longer ? 1 : 0)) * width;
@@ -130,7 +130,7 @@ ExchangePlan plan_reduce_scatter(Place place, const at::Tensor& input, const at:
   check_same_rows(input, output, tag);
   ExchangePlan plan = empty_plan(place, Operation::kReduceScatter, input.scalar_type(), tag);
   plan.send = slices(place, {input, rows}, tag);
-  const Segment own = plan.send[static_cast<size_t>(place.rank)];
+  const ByteSpan own = plan.send[static_cast<size_t>(place.rank)];
   RONDO_CHECK_EQ(output.size(0), rows[static_cast<size_t>(place.rank)], "rows of the output of '", tag.what, "'");
   add_from_peers(place, own, whole(output), plan);
   return plan;

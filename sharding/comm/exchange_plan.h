@@ -17,18 +17,18 @@ namespace rondo {
 /// what came, in rank order; all_reduce of many values then gathers the parts.
 struct ExchangePlan {
   CallHeader header;
-  std::vector<Segment> send;     // [world]
-  std::vector<Segment> receive;  // [world]
+  std::vector<ByteSpan> send;     // [world]
+  std::vector<ByteSpan> receive;  // [world]
 
   /// Bytes that the headers state for every pair; -1: those of the segments.
   int64_t stated_bytes = -1;
 
   /// Sum of `addends`, in rank order, into `sum`; no addends: nothing is added.
   std::vector<const std::byte*> addends;
-  Segment sum;
+  ByteSpan sum;
 
   /// After the sum: segment r of the result comes from rank r, `sum` goes to every rank. Empty: no second stage.
-  std::vector<Segment> gather;
+  std::vector<ByteSpan> gather;
 
   at::Tensor staging;
 

@@ -100,13 +100,13 @@ class MpiTransport final : public Transport {
     } while (count > 0);  // MPI_UNDEFINED, when nothing is expected any more, is negative
   }
 
-  int64_t send(int peer, Lane lane, const Segment& segment) override {
+  int64_t send(int peer, Lane lane, const ByteSpan& segment) override {
     return start(segment, [&](std::byte* data, int bytes, MPI_Request* request) {
       check_mpi(MPI_Isend(data, bytes, MPI_BYTE, peer, tag_of(lane), channel_of(lane), request), "MPI_Isend");
     });
   }
 
-  int64_t receive(int peer, Lane lane, const Segment& segment) override {
+  int64_t receive(int peer, Lane lane, const ByteSpan& segment) override {
     return start(segment, [&](std::byte* data, int bytes, MPI_Request* request) {
       check_mpi(MPI_Irecv(data, bytes, MPI_BYTE, peer, tag_of(lane), channel_of(lane), request), "MPI_Irecv");
     });
@@ -176,7 +176,7 @@ class MpiTransport final : public Transport {
   }
 
   template <typename StartPiece>
-  int64_t start(const Segment& segment, StartPiece start_piece) {
+  int64_t start(const ByteSpan& segment, StartPiece start_piece) {
     auto& transfers = buffers_->transfers;
     if (free_transfers_.empty()) {
       free_transfers_.push_back(static_cast<int64_t>(transfers.size()));

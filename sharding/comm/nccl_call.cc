@@ -9,11 +9,11 @@
 namespace rondo {
 namespace {
 
-Segment whole(const at::Tensor& tensor) {
+ByteSpan whole(const at::Tensor& tensor) {
   return {static_cast<std::byte*>(tensor.data_ptr()), static_cast<int64_t>(tensor.nbytes()), tensor};
 }
 
-NcclCall make_call(ExchangePlan plan, Segment input, Segment output) {
+NcclCall make_call(ExchangePlan plan, ByteSpan input, ByteSpan output) {
   NcclCall call;
   call.plan = std::move(plan);
   call.input = std::move(input);
@@ -26,9 +26,9 @@ NcclType sum_type(at::ScalarType type) {
   return type == at::kDouble ? NcclType::kFloat64 : NcclType::kInt64;
 }
 
-bool all_equal(const std::vector<Segment>& segments) {
+bool all_equal(const std::vector<ByteSpan>& segments) {
   return std::all_of(segments.begin(), segments.end(),
-                     [&](const Segment& one) { return one.bytes == segments.front().bytes; });
+                     [&](const ByteSpan& one) { return one.bytes == segments.front().bytes; });
 }
 
 /// One launch of NCCL: its operations, checked one by one, in a group.
@@ -173,7 +173,7 @@ NcclCall all_to_all_call(Place place, SplitRows input, SplitRows output, CallTag
 NcclCall broadcast_call(Place place, const at::Tensor& values, int root, CallTag tag) {
   ExchangePlan plan = plan_broadcast(place, values, root, tag);
   const bool sends = place.rank == root;
-  NcclCall call = make_call(std::move(plan), sends ? whole(values) : Segment{}, sends ? Segment{} : whole(values));
+  NcclCall call = make_call(std::move(plan), sends ? whole(values) : ByteSpan{}, sends ? ByteSpan{} : whole(values));
   call.in_place = true;
   call.root = root;
   return call;

@@ -16,8 +16,8 @@ namespace rondo {
 /// One call under way on one rank, on its device.
 struct NcclCall {
   ExchangePlan plan;      // who gets what; keeps the tensors alive until the output is on its way
-  Segment input;          // goes into the send buffer
-  Segment output;         // comes out of the receive buffer
+  ByteSpan input;         // goes into the send buffer
+  ByteSpan output;        // comes out of the receive buffer
   bool in_place = false;  // one buffer is both
   int root = -1;          // of a broadcast
 

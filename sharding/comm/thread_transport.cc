@@ -23,7 +23,7 @@ struct Note {
 struct Offer {
   int source = 0;
   Lane lane;
-  Segment segment;
+  ByteSpan segment;
   std::atomic<bool> taken{false};
 };
 
@@ -78,7 +78,7 @@ class ThreadHub::Endpoint final : public Transport {
     for (const Note& note : arrived_) handler(note.source, note.bytes);
   }
 
-  int64_t send(int peer, Lane lane, const Segment& segment) override {
+  int64_t send(int peer, Lane lane, const ByteSpan& segment) override {
     auto offer = std::make_shared<Offer>();
     offer->source = rank_;
     offer->lane = lane;
@@ -93,7 +93,7 @@ class ThreadHub::Endpoint final : public Transport {
     return keep({.offer = std::move(offer)});
   }
 
-  int64_t receive(int peer, Lane lane, const Segment& segment) override {
+  int64_t receive(int peer, Lane lane, const ByteSpan& segment) override {
     return keep({.source = peer, .lane = lane, .segment = segment});
   }
 
@@ -121,7 +121,7 @@ class ThreadHub::Endpoint final : public Transport {
     std::shared_ptr<Offer> offer = {};  // a sending one; shared with the receiver's mailbox
     int source = 0;
     Lane lane = {};
-    Segment segment = {};
+    ByteSpan segment = {};
   };
 
   Mailbox& mailbox_of(int rank) { return mailboxes_->of_rank[static_cast<size_t>(rank)]; }

@@ -12,7 +12,7 @@
 namespace rondo {
 
 /// Bytes inside a tensor, which stays alive as long as a transfer may touch them.
-struct Segment {
+struct ByteSpan {
   std::byte* data = nullptr;
   int64_t bytes = 0;
   at::Tensor owner;
@@ -49,8 +49,8 @@ class Transport {
   virtual void poll(const NoteHandler& handler) = 0;
 
   /// Starts a transfer with another rank and returns its number. Both ends name the same lane and the same bytes > 0.
-  virtual int64_t send(int peer, Lane lane, const Segment& segment) = 0;
-  virtual int64_t receive(int peer, Lane lane, const Segment& segment) = 0;
+  virtual int64_t send(int peer, Lane lane, const ByteSpan& segment) = 0;
+  virtual int64_t receive(int peer, Lane lane, const ByteSpan& segment) = 0;
 
   /// Is the transfer over? Once it is, its number is free for another one and must not be asked for again.
   virtual bool finished(int64_t transfer) = 0;

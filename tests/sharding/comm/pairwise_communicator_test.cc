@@ -32,8 +32,10 @@ class SlowLink final : public Transport {
     inner_->send_note(peer, note);
   }
   void poll(const NoteHandler& handler) override { inner_->poll(handler); }
-  int64_t send(int peer, Lane lane, const Segment& segment) override { return inner_->send(peer, lane, segment); }
-  int64_t receive(int peer, Lane lane, const Segment& segment) override { return inner_->receive(peer, lane, segment); }
+  int64_t send(int peer, Lane lane, const ByteSpan& segment) override { return inner_->send(peer, lane, segment); }
+  int64_t receive(int peer, Lane lane, const ByteSpan& segment) override {
+    return inner_->receive(peer, lane, segment);
+  }
   bool finished(int64_t transfer) override { return inner_->finished(transfer); }
   void idle(int round) override { inner_->idle(round); }
   void close(bool orderly) override { inner_->close(orderly); }
