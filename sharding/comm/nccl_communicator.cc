@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "sharding/base/check.h"
+#include "sharding/comm/nccl_call.h"
 
 namespace rondo {
 namespace {
@@ -231,7 +232,21 @@ void NcclCommunicator::wait(NcclCall& call) {
     if (call.announcement) call.announcement->wait();
     deliver(call);
     poll();
+    if (options_.device == at::kCPU) await(call);
   });
+}
+
+/// Where tensors in host memory stand in for device memory, what computes on them is the host.
+void NcclCommunicator::await(const NcclCall& call) {
+  const auto is_under_way = [&] {
+    return std::any_of(active_.begin(), active_.end(), [&](const CallPointer& one) { return one.get() == &call; });
+  };
+  for (int round = 0; is_under_way(); ++round) {
+    host_.progress();
+    host_.throw_if_failed();
+    poll();
+    if (is_under_way()) host_.idle(round);
+  }
 }
 
 bool NcclCommunicator::is_finished(NcclCall& call) {

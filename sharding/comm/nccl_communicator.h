@@ -9,15 +9,18 @@
 
 #include "sharding/comm/communicator.h"
 #include "sharding/comm/device_buffers.h"
-#include "sharding/comm/nccl_call.h"
+#include "sharding/comm/exchange_plan.h"
 #include "sharding/comm/nccl_channel.h"
 #include "sharding/comm/pairwise_communicator.h"
 
 namespace rondo {
 
+struct NcclCall;
+
 struct NcclOptions {
   /// Where the tensors are that travel over NCCL; the others go over the host communicator, and so does all of
-  /// Channel::kControl.
+  /// Channel::kControl. at::kCPU: host memory stands in for device memory (the test double), and `wait` waits on the
+  /// host.
   at::DeviceType device = at::kCUDA;
 
   /// The stream on which the caller computes; nullptr: the default stream, which is LibTorch's, too.
@@ -84,6 +87,7 @@ class NcclCommunicator final : public Communicator {
   void start(NcclCall& call);
   void wait(NcclCall& call);
   void deliver(NcclCall& call);
+  void await(const NcclCall& call);
   bool is_finished(NcclCall& call);
   void poll();
   void drain();

@@ -33,8 +33,9 @@ std::vector<std::string> run_nccl_ranks(int world, const CommunicatorOptions& co
       const NcclApi nccl_table = nccl.api(comm.rank());
       try {
         run_rank(host, {cuda_table, nccl_table}, communication, options, body);
-      } catch (...) {
+      } catch (const std::exception& error) {
         failed = true;
+        if (options.on_error) options.on_error(comm.rank(), error);
         throw;
       }
       if (host.has_failed()) failed = true;

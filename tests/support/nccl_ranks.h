@@ -17,8 +17,9 @@ namespace rondo::testing {
 struct NcclRanksOptions {
   NcclOptions nccl{.device = at::kCPU, .compute_stream = nullptr, .announce_calls = true};
   FakeFault fault;
-  std::chrono::milliseconds patience{20'000};  // of a compute stream (FakeMachine)
-  bool finalize = false;                       // ends NCCL in order; else the ranks just leave
+  std::chrono::milliseconds patience{20'000};                           // of a compute stream (FakeMachine)
+  bool finalize = false;                                                // ends NCCL in order; else the ranks just leave
+  std::function<void(int rank, const std::exception& error)> on_error;  // on the thread of the rank that ends with it
 };
 
 /// Runs `body` on ranks that are threads, each with an NcclCommunicator over the doubles; tensors in host memory stand

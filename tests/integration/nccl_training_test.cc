@@ -1,0 +1,59 @@
+// A whole training run on backend `nccl`, over the doubles of CUDA and NCCL with host tensors standing in for device
+// memory, against the same run on rank threads: bit for bit (DESIGN 3).
+#include <gtest/gtest.h>
+
+#include "tests/integration/training_run.h"
+#include "tests/support/nccl_ranks.h"
+
+namespace rondo {
+namespace {
+
+using testing::deviation;
+using testing::NcclRanksOptions;
+using testing::run_nccl_ranks;
+using testing::run_training;
+using testing::test_options;
+using testing::tiny_run;
+using testing::TrainingRun;
+using testing::TrainingRunOptions;
+
+class NcclTrainingTest : public ::testing::TestWithParam<int> {
+ protected:
+  int world() const { return GetParam(); }
+
+  void expect_same_run(const TrainingRunOptions& options, bool announce_calls) {
+    std::vector<TrainingRun> threads(static_cast<size_t>(world()));
+    run_ranks(world(), test_options(),
+              [&](Communicator& comm) { threads[static_cast<size_t>(comm.rank())] = run_training(comm, options); });
+    NcclRanksOptions ranks;
+    ranks.nccl.announce_calls = announce_calls;
+    ranks.finalize = true;
+    run_nccl_ranks(world(), test_options(), ranks, [&](NcclCommunicator& comm) {
+      const TrainingRun got = run_training(comm, options);
+      const TrainingRun& expected = threads[static_cast<size_t>(comm.rank())];
+      EXPECT_EQ(got.losses.size(), static_cast<size_t>(options.steps));
+      EXPECT_EQ(got.losses, expected.losses);
+      EXPECT_EQ(got.dense.size(), expected.dense.size());
+      const auto worst = deviation(got, expected);
+      EXPECT_EQ(worst.value, 0.0) << worst.where;
+      EXPECT_GT(comm.buffer_bytes(), 0) << "rows and gradients went over NCCL";
+    });
+  }
+};
+
+TEST_P(NcclTrainingTest, TrainsTheSameModelBitForBit) {
+  expect_same_run(tiny_run(at::kFloat, Placement::kRowWise, RowOptimizerKind::kAdam, DenseOptimizerKind::kAdamW),
+                  /*announce_calls=*/false);
+}
+
+TEST_P(NcclTrainingTest, AnnouncingEveryCallChangesNothing) {
+  expect_same_run(
+      tiny_run(at::kDouble, Placement::kReplicated, RowOptimizerKind::kRowWiseAdagrad, DenseOptimizerKind::kSgd),
+      /*announce_calls=*/true);
+}
+
+INSTANTIATE_TEST_SUITE_P(Worlds, NcclTrainingTest, ::testing::Values(1, 2, 3, 4, 7),
+                         [](const auto& info) { return "world_" + std::to_string(info.param); });
+
+}  // namespace
+}  // namespace rondo
