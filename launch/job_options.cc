@@ -2,12 +2,14 @@
 
 #include <google/protobuf/text_format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <regex>
 #include <string_view>
 #include <utility>
 
 #include "launch/command_line.h"
+#include "launch/text_weights.h"
 #include "proto/job.pb.h"
 #include "sharding/base/check.h"
 #include "trainer/data/schema_proto.h"
@@ -107,8 +109,25 @@ std::vector<TableRequest> to_planned_tables(const proto::Plan& from) {
   return to;
 }
 
+TextPooling to_pooling(proto::TextPooling from) {
+  switch (from) {
+    case proto::MEAN:
+      return TextPooling::kMean;
+    case proto::CLS:
+      return TextPooling::kCls;
+    case proto::MAX:
+      return TextPooling::kMax;
+    case proto::POOLER:
+      return TextPooling::kPooler;
+  }
+  throw InternalError(concat("pooling ", static_cast<int>(from), " is not known"));
+}
+
 TextTowerOptions to_text_tower(const proto::Text& from) {
   TextTowerOptions to;
+  to.vocabulary_size = from.vocab_size();
+  to.type_vocab_size = from.type_vocab_size();
+  to.layer_norm_eps = from.layer_norm_eps();
   to.hidden_size = from.hidden_size();
   to.num_hidden_layers = from.num_hidden_layers();
   to.num_attention_heads = from.num_attention_heads();
@@ -116,7 +135,7 @@ TextTowerOptions to_text_tower(const proto::Text& from) {
   to.max_position_embeddings = from.max_position_embeddings();
   to.hidden_dropout_prob = from.hidden_dropout_prob();
   to.attention_probs_dropout_prob = from.attention_probs_dropout_prob();
-  to.pooling = from.pooling() == proto::MEAN ? TextPooling::kMean : TextPooling::kCls;
+  to.pooling = to_pooling(from.pooling());
   return to;
 }
 
@@ -278,7 +297,7 @@ void require_weights(const std::vector<NamedWeight>& weights) {
 void validate_text_tower(const ModelOptions& model) {
   if (model.item.text_beta == 0.0) return;
   TextTowerOptions tower = model.text;
-  tower.vocabulary_size = 1;
+  tower.vocabulary_size = std::max<int64_t>(1, tower.vocabulary_size);
   validate(tower);
 }
 
@@ -322,6 +341,7 @@ JobOptions to_options(const JobText& text) {
   for (const auto& entry : job.model().behaviour_weight()) {
     to.behaviour_weights.push_back({entry.behaviour(), entry.weight()});
   }
+  to.text_weights = job.text().weights();
   to.train = to_train(job.train());
   to.evaluation = to_evaluation(job);
   to.synth = {job.synth().users(), job.synth().items(), job.synth().events(), job.seed()};
@@ -341,6 +361,7 @@ JobOptions load_job(const std::vector<std::string>& files, const std::vector<std
   JobText job;
   for (const std::string& file : files) job.add_file(file);
   for (const std::string& assignment : assignments) job.assign(assignment);
+  adopt_text_weights(job);
   return to_options(job);
 }
 

@@ -2,6 +2,7 @@
 
 #include <boost/program_options/variables_map.hpp>
 #include <cstdint>
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -32,7 +33,8 @@ struct JobOptions {
   int threads = 0;  // 0: cores of the host / its ranks
   DataOptions data;
   ExampleOptions examples;
-  ModelOptions model;  // text.vocabulary_size and behaviour_weights come from the dataset
+  ModelOptions model;                  // text.vocabulary_size and behaviour_weights come from the dataset
+  std::filesystem::path text_weights;  // folder that the text tower starts from; empty: at random
   std::vector<NamedWeight> behaviour_weights;
   TrainOptions train;
   EvaluationOptions evaluation;

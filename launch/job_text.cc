@@ -107,8 +107,13 @@ void JobText::add_file(const std::filesystem::path& path) {
       locations_);
 }
 
-void JobText::assign(const std::string& assignment) {
-  const std::string place = "--set " + assignment;
+void JobText::assign(const std::string& assignment) { set(assignment, "--set " + assignment); }
+
+void JobText::derive(const std::string& field, const std::string& value, const std::string& place) {
+  if (!says(field)) set(field + "=" + value, place);
+}
+
+void JobText::set(const std::string& assignment, const std::string& place) {
   const size_t equals = assignment.find('=');
   if (equals == std::string::npos || equals == 0) {
     throw ConfigError(place + ": expected path.to.field=value, for instance train.steps=200");

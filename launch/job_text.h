@@ -27,6 +27,12 @@ class JobText {
   /// "train.steps=200"; strings may go unquoted. Throws ConfigError naming the assignment.
   void assign(const std::string& assignment);
 
+  /// Assigns what follows from another field, unless the job says it itself; `place` is where it comes from.
+  void derive(const std::string& field, const std::string& value, const std::string& place);
+
+  /// Whether a file or an assignment named this field.
+  bool says(const std::string& field) const { return locations_.contains(field); }
+
   const proto::Job& job() const;
 
   /// Where "train.steps" was said: "file:line:column", "--set train.steps=200", or the nearest place known of it.
@@ -40,6 +46,8 @@ class JobText {
   std::string written_out() const;
 
  private:
+  void set(const std::string& assignment, const std::string& place);
+
   std::unique_ptr<proto::Job> job_;
   std::map<std::string, std::string> locations_;  // field path -> place
 };

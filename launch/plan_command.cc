@@ -33,7 +33,7 @@ PlanRequest request_of(const JobOptions& job, const PlanPlace& place) {
   const RecommenderData data = open_data(job.data, *alone, progress);
   const ItemFeatures features(data.catalog, data.tokens);
   ModelOptions options = model_for(job, data);
-  options.text.vocabulary_size = data.vocabulary_size;
+  options.text.vocabulary_size = std::max(options.text.vocabulary_size, data.vocabulary_size);
   return request_of_model(job, data, RecommenderModel(options, features, job.seed), place);
 }
 

@@ -4,6 +4,7 @@
 
 #include "launch/run_index.h"
 #include "launch/run_setup.h"
+#include "launch/text_weights.h"
 #include "trainer/checkpoint/checkpoint_folder.h"
 
 namespace rondo {
@@ -21,6 +22,10 @@ RecommenderTrainee::RecommenderTrainee(const JobOptions& job, Communicator& comm
       data_(open_data(job.data, comm, progress)),
       recommender_(model_for(job, data_), data_, job.seed, comm),
       task_(job.train, job.examples, data_, recommender_, comm) {}
+
+void RecommenderTrainee::start() {
+  if (const TextTower* tower = recommender_.model.text_tower()) start_text_tower(job_, "text", *tower, comm_);
+}
 
 std::string RecommenderTrainee::summary() const {
   int64_t parameters = 0;

@@ -15,7 +15,8 @@ class RecommenderTrainee final : public Trainee {
 
   TrainTask& task() override { return task_; }
   std::string summary() const override;
-  std::map<std::string, std::string> texts() const override { return {{"vocab.txt", data_.vocabulary_text}}; }
+  std::map<std::string, std::string> texts() const override { return {{kTokenizerFile, data_.tokenizer}}; }
+  void start() override;
   EvaluationOutcome validate(int64_t step) override;
 
   /// Leaves the item index in the run.

@@ -17,8 +17,8 @@ IndexStamp index_stamp(Communicator& comm, const std::filesystem::path& checkpoi
   const Manifest manifest = parse_manifest(text, checkpoint / kManifestName);
   // The manifest has the digest of every file of weights.
   IndexStamp stamp{sha256_hex(concat(text, job.digest)), "", std::move(catalogue)};
-  if (const ManifestFile* vocabulary = manifest.file(kVocabularyFile); vocabulary != nullptr && vocabulary->bytes > 0) {
-    stamp.tokenizer = vocabulary->sha256;
+  if (const ManifestFile* tokenizer = manifest.file(kTokenizerFile); tokenizer != nullptr && tokenizer->bytes > 0) {
+    stamp.tokenizer = tokenizer->sha256;
   }
   return stamp;
 }

@@ -4,6 +4,7 @@
 #include <exception>
 #include <sstream>
 
+#include "launch/text_weights.h"
 #include "sharding/base/check.h"
 #include "sharding/base/nearest_name.h"
 #include "trainer/checkpoint/checkpoint_reader.h"
@@ -66,7 +67,9 @@ JobOptions job_of_run(const RunFolder& run, const std::vector<std::string>& file
   }
   std::vector<std::string> all{run.job().string()};
   all.insert(all.end(), files.begin(), files.end());
-  return load_job(all, assignments);
+  JobOptions job = load_job(all, assignments);
+  use_kept_tokenizer(run, job);
+  return job;
 }
 
 void require_same_job(Communicator& comm, const JobOptions& job) {

@@ -6,6 +6,7 @@
 #include "launch/commands.h"
 #include "launch/run_setup.h"
 #include "launch/stop_signal.h"
+#include "launch/text_weights.h"
 #include "launch/train_monitor.h"
 #include "launch/trainee.h"
 #include "sharding/base/check.h"
@@ -62,7 +63,7 @@ class Training {
     auto texts = trainee->texts();
     texts["job.textproto"] = job_.text;
     loop.save_into(&writer, std::move(texts), job_.digest);
-    if (request_.resume) resume(loop);
+    if (!request_.resume || !resume(loop)) trainee->start();
     // Not before: a checkpoint may refuse this job, and then the folder still says what it holds.
     on_rank_0(comm_, "job", [&] { make_posix_file_system()->replace_file(run_.job(), job_.text); });
     monitor_->begin(trainee->summary(), loop);
@@ -108,16 +109,17 @@ class Training {
     monitor_ = std::make_unique<TrainMonitor>(job_, run_, comm_);
   }
 
-  void resume(TrainLoop& loop) {
+  /// Whether there was something to go on from.
+  bool resume(TrainLoop& loop) {
     const auto reader = CheckpointReader::open_latest(run_.checkpoints(), comm_);
     if (!reader) {
       if (comm_.rank() == 0) {
         log_info("nothing to resume in " + run_.checkpoints().string() + ": starting from the beginning");
       }
-      return;
+      return false;
     }
     loop.resume(*reader);
-    if (comm_.rank() != 0) return;
+    if (comm_.rank() != 0) return true;
     const Manifest& from = reader->manifest();
     log_info(concat("resuming from ", reader->folder().string(), ": step ", from.step, " of ", loop.total_steps(),
                     ", epoch ", from.cursor.epoch, ", next example ", from.cursor.next, "; saved by ",
@@ -126,6 +128,7 @@ class Training {
       log_warning(concat("the steps behind ", from.step, " are done again: checkpoints of later ones cannot be used"));
     }
     if (from.step >= loop.total_steps()) log_info("all steps are done: nothing is left to train");
+    return true;
   }
 
   const JobOptions& job_;
@@ -149,9 +152,10 @@ int run_train(int argc, char** argv) {
   add_job_options(options);
   const auto values = parse_command_line(help, options, argc, argv);
   if (!values) return 0;
-  const TrainRequest request{job_of(*values), (*values)["out"].as<std::string>(), (*values)["resume"].as<bool>()};
+  TrainRequest request{job_of(*values), (*values)["out"].as<std::string>(), (*values)["resume"].as<bool>()};
   if (request.resume && request.folder.empty())
     throw ConfigError("--resume needs --out: the run folder to go on with", ExitCode::kUsage);
+  if (request.resume) use_kept_tokenizer(RunFolder(request.folder), request.job);
   install_stop_signal();
   RunFolder run("");
   TrainOutcome outcome;

@@ -36,6 +36,9 @@ class Trainee {
   /// Small files that go into checkpoints beside the job.
   virtual std::map<std::string, std::string> texts() const = 0;
 
+  /// Fills in what the model starts from; called unless training goes on from a checkpoint. Collective.
+  virtual void start() {}
+
   /// On valid. Collective.
   virtual EvaluationOutcome validate(int64_t step) = 0;
 

@@ -93,7 +93,7 @@ class InterruptedTrainingTest : public ::testing::Test {
       EXPECT_TRUE(folder_.read("straight" + name) == folder_.read(run + name)) << name << " differs";
       ++files;
     }
-    EXPECT_EQ(files, 6) << "dense.h5, two rows files, MANIFEST, job.textproto, vocab.txt";
+    EXPECT_EQ(files, 6) << "dense.h5, two rows files, MANIFEST, job.textproto, tokenizer.json";
   }
 
   const RondoFolder& folder_ = straight_run();

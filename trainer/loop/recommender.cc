@@ -1,10 +1,12 @@
 #include "trainer/loop/recommender.h"
 
+#include <algorithm>
+
 namespace rondo {
 namespace {
 
 ModelOptions with_vocabulary(ModelOptions options, const RecommenderData& data) {
-  options.text.vocabulary_size = data.vocabulary_size;
+  options.text.vocabulary_size = std::max(options.text.vocabulary_size, data.vocabulary_size);
   return options;
 }
 

@@ -4,6 +4,7 @@
 #include "trainer/data/dataset_record.h"
 #include "trainer/storage/file_system.h"
 #include "trainer/tokenizer/token_file.h"
+#include "trainer/tokenizer/tokenizer_files.h"
 #include "trainer/tokenizer/word_piece.h"
 
 namespace rondo {
@@ -16,9 +17,8 @@ WordPiece open_tokenizer(const DataOptions& options) {
     throw ConfigError(concat("text.vocabulary names no vocab.txt and ", options.dataset.string(),
                              " has none: run rondo ingest with --build-vocabulary 8000, or set model.text_beta to 0"));
   }
-  WordPieceOptions word_piece;
-  word_piece.normalizer.lowercase = options.lowercase;
-  return WordPiece(Vocabulary::read(path), word_piece);
+  SavedTokenizer saved = read_tokenizer_at(path, options.lowercase);
+  return WordPiece(std::move(saved.vocabulary), saved.options);
 }
 
 ItemTokens unpack(const TokenFile& file) {
@@ -49,7 +49,7 @@ void open_text(const DataOptions& options, Communicator& comm, Progress& progres
     data.tokens = unpack(TokenFile::open_or_make(options.dataset, tokenizer, source, *files, progress));
   }
   data.vocabulary_size = tokenizer.vocabulary().size();
-  data.vocabulary_text = tokenizer.vocabulary().text();
+  data.tokenizer = tokenizer_json(tokenizer);
 }
 
 }  // namespace

@@ -18,7 +18,7 @@ namespace rondo {
 struct DataOptions {
   std::filesystem::path dataset;      ///< folder that ingest wrote
   std::optional<SplitOptions> split;  ///< none: the dataset's own
-  std::filesystem::path vocabulary;   ///< vocab.txt; empty: the one in the dataset folder
+  std::filesystem::path vocabulary;   ///< as `read_tokenizer_at` takes it; empty: vocab.txt in the dataset folder
   bool lowercase = true;
   bool needs_text = true;  ///< tokens are made only for a model that reads them
   int64_t max_tokens = 32;
@@ -32,7 +32,7 @@ struct RecommenderData {
   Split split;
   ItemTokens tokens;
   int64_t vocabulary_size = 0;  // 0: no text
-  std::string vocabulary_text;  // vocab.txt, kept with a checkpoint
+  std::string tokenizer;        // tokenizer.json, kept with a checkpoint
 };
 
 /// Opens the dataset; rank 0 makes the token file when there is none. Collective. Throws DataError, StorageError, and
@@ -41,5 +41,8 @@ RecommenderData open_data(const DataOptions& options, Communicator& comm, Progre
 
 /// Name of the vocabulary in a dataset folder.
 constexpr char kVocabularyFile[] = "vocab.txt";
+
+/// Name of the tokenizer in a checkpoint.
+constexpr char kTokenizerFile[] = "tokenizer.json";
 
 }  // namespace rondo

@@ -42,6 +42,9 @@ class RecommenderModel {
   /// Dense parameters (the text tower's), in a fixed order.
   ParameterList parameters() const;
 
+  /// nullptr without text.
+  const TextTower* text_tower() const { return text_tower_.get(); }
+
   /// Ids of every table for the targets and histories of `batch` (targets -1: histories only).
   std::vector<TableIds> ids(const Batch& batch) const;
 

@@ -133,7 +133,7 @@ void check_tokenizer(const TextFolder& folder, const std::filesystem::path& path
 
 }  // namespace
 
-TextFolder read_text_folder(const std::filesystem::path& path) {
+TextFolder describe_text_folder(const std::filesystem::path& path) {
   const auto encoder = encoder_folder(path);
   require_weights_file(encoder);
   const JsonDocument config = JsonDocument::read(encoder / "config.json");
@@ -144,11 +144,16 @@ TextFolder read_text_folder(const std::filesystem::path& path) {
                     .labels = read_labels(config.root()),
                     .digest = {}};
   check_tokenizer(folder, encoder);
-  read_weights(encoder / kWeightsFile, folder);
   folder.max_tokens = folder.tokenizer.max_tokens;
   read_modules(path, folder);
   const int64_t most = folder.tower.max_position_embeddings;
   folder.max_tokens = folder.max_tokens == 0 ? most : std::min(folder.max_tokens, most);
+  return folder;
+}
+
+TextFolder read_text_folder(const std::filesystem::path& path) {
+  TextFolder folder = describe_text_folder(path);
+  read_weights(encoder_folder(path) / kWeightsFile, folder);
   return folder;
 }
 

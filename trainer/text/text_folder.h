@@ -50,6 +50,9 @@ struct TextFolder {
 /// numbers or not finite; a pooling that the tower has not; a tokenizer with more entries than the model.
 TextFolder read_text_folder(const std::filesystem::path& folder);
 
+/// The same without weights, classifier and digest: reads the small files alone, and throws of them.
+TextFolder describe_text_folder(const std::filesystem::path& folder);
+
 /// Copies `weights` into the parameters of a tower named `prefix`, whatever their dtype. Returns the parameters that it
 /// lacks, which keep their initial values: of the pooler and the projection only. Throws ConfigError naming the tensor
 /// if another one is missing or a shape differs.

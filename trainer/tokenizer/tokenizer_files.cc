@@ -295,6 +295,14 @@ SavedTokenizer read_tokenizer(const std::filesystem::path& folder) {
   return saved;
 }
 
+SavedTokenizer read_tokenizer_at(const std::filesystem::path& path, bool lowercase) {
+  if (std::filesystem::is_directory(path)) return read_tokenizer(path);
+  if (path.extension() == ".json") return parse_tokenizer_json(read_file(path, kLargestFile), path.string());
+  SavedTokenizer saved{Vocabulary::read(path), {}};
+  saved.options.normalizer.lowercase = lowercase;
+  return saved;
+}
+
 std::string tokenizer_json(const WordPiece& tokenizer) {
   const Vocabulary& vocabulary = tokenizer.vocabulary();
   const NormalizerOptions& normalizer = tokenizer.options().normalizer;

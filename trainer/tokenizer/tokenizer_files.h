@@ -26,6 +26,10 @@ SavedTokenizer parse_tokenizer_json(std::string_view text, const std::string& fi
 /// DataError as above; kMissingInput if neither is there.
 SavedTokenizer read_tokenizer(const std::filesystem::path& folder);
 
+/// Reads a tokenizer by its path: a folder as above, a tokenizer.json, or any other file as a vocab.txt that says
+/// nothing of its normaliser but `lowercase`.
+SavedTokenizer read_tokenizer_at(const std::filesystem::path& path, bool lowercase);
+
 /// The tokenizer.json of a tokenizer. Read again it gives the same tokens, and the same hash unless an entry of the
 /// vocabulary stands twice.
 std::string tokenizer_json(const WordPiece& tokenizer);

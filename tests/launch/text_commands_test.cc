@@ -1,0 +1,141 @@
+// import, export and encode, and jobs whose text tower starts from a folder.
+#include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "sharding/base/error.h"
+#include "tests/launch/command_fixture.h"
+#include "trainer/storage/file_system.h"
+#include "trainer/text/packed_texts.h"
+#include "trainer/text/text_export.h"
+
+namespace rondo {
+namespace {
+
+using ::testing::HasSubstr;
+using Json = nlohmann::json;
+
+constexpr int64_t kWidth = 8;
+
+class TextCommandsTest : public testing::CommandFixture {
+ protected:
+  TextCommandsTest() {
+    const TextTowerOptions options{.vocabulary_size = 40,  // more rows than the vocabulary has entries
+                                   .hidden_size = kWidth,
+                                   .num_hidden_layers = 2,
+                                   .num_attention_heads = 2,
+                                   .intermediate_size = 12,
+                                   .max_position_embeddings = 16,
+                                   .hidden_dropout_prob = 0.0,
+                                   .initializer_range = 0.3,
+                                   .pooling = TextPooling::kMax};
+    const TextTower tower(options, "", 5, at::kFloat);
+    std::vector<std::string> entries{"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "thing"};
+    for (int digit = 0; digit < 10; ++digit) {
+      entries.push_back(std::to_string(digit));
+      entries.push_back("##" + std::to_string(digit));
+    }
+    const auto files = make_posix_file_system();
+    write_text_folder({.tower = options, .weights = weights_of(tower, ""), .max_tokens = 12},
+                      WordPiece(Vocabulary(entries)), model(), *files);
+  }
+
+  std::string model() const { return path("model"); }
+
+  /// A training of the shop whose text tower starts from the model.
+  std::vector<std::string> training(const std::vector<std::string>& more) const {
+    std::vector<std::string> words{"train",
+                                   "--job",
+                                   job(),
+                                   "--out",
+                                   path("run"),
+                                   "--set",
+                                   "model.text_beta=1",
+                                   "--set",
+                                   "text.weights=" + model(),
+                                   "--set",
+                                   "train.checkpoint_steps=3"};
+    words.insert(words.end(), more.begin(), more.end());
+    return words;
+  }
+
+  /// Vectors of one text by a folder's tower.
+  static at::Tensor vector_of(const std::string& folder_path, const std::string& text) {
+    const TextFolder folder = read_text_folder(folder_path);
+    const TextTower tower(folder.tower, "", 1, at::kFloat);
+    load_weights(folder.weights, "", tower);
+    PackedTexts texts;
+    append_text(WordPiece(folder.tokenizer.vocabulary, folder.tokenizer.options).encode(text), texts);
+    return tower.encode(texts, {});
+  }
+};
+
+TEST_F(TextCommandsTest, ImportSaysWhatIsThereAndCopiesIt) {
+  ASSERT_EQ(run({"import", "--from", model(), "--out", path("copy"), "--json"}), 0);
+  const Json said = Json::parse(output_);
+  EXPECT_EQ(said["layers"], 2);
+  EXPECT_EQ(said["width"], kWidth);
+  EXPECT_EQ(said["pooling"], "MAX");
+  EXPECT_EQ(said["vocabulary"], 26);
+  EXPECT_EQ(said["max_tokens"], 12);
+  EXPECT_TRUE(vector_of(path("copy"), "thing 12").equal(vector_of(model(), "thing 12")));
+  ASSERT_EQ(run({"import", "--from", path("copy")}), 0);
+  EXPECT_THAT(output_, HasSubstr("text { weights: \"" + path("copy") + "\" }"));
+  EXPECT_THAT(refusal<ConfigError>({"import", "--from", model(), "--out", path("copy")}), HasSubstr("exists"));
+  EXPECT_THAT(refusal<DataError>({"import", "--from", path("none")}), HasSubstr("has no model.safetensors"));
+}
+
+TEST_F(TextCommandsTest, ATowerStartsFromAFolderAndNeedsItNoMore) {
+  ASSERT_EQ(run({"ingest", "--job", job()}), 0);
+  // Without steps of consequence the weights are those of the folder.
+  ASSERT_EQ(run(training({"--set", "train.optimizer.learning_rate=1e-30"})), 0);
+  EXPECT_THAT(read_file(path("run/log/rank-00000.log")),
+              HasSubstr("at random: text.projection.weight, text.projection.bias"));
+  const std::string written = read_file(path("run/job.textproto"));
+  EXPECT_THAT(written, HasSubstr("hidden_size: 8"));
+  EXPECT_THAT(written, HasSubstr("pooling: MAX"));
+  EXPECT_THAT(written, HasSubstr("hidden_dropout_prob: 0\n"));
+
+  std::filesystem::rename(model(), path("elsewhere"));
+  ASSERT_EQ(run({"export", "--run", path("run"), "--out", path("exported")}), 0);
+  const TextFolder before = read_text_folder(path("elsewhere")), after = read_text_folder(path("exported"));
+  for (const auto& [name, value] : before.weights) {
+    EXPECT_LT((value - after.weights.at(name)).abs().max().item<double>(), 1e-9) << name;
+  }
+  EXPECT_EQ(after.tower.output_size, 8);
+  EXPECT_TRUE(after.tower.normalize);
+  EXPECT_EQ(after.tower.pooling, TextPooling::kMax);
+  EXPECT_NEAR(vector_of(path("exported"), "thing 3").norm().item<double>(), 1.0, 1e-5);
+
+  ASSERT_EQ(run({"evaluate", "--run", path("run")}), 0);
+  std::filesystem::remove_all(path("run/index"));
+  ASSERT_EQ(run({"recommend", "--run", path("run"), "--user", "u3", "--json"}), 0);
+  EXPECT_EQ(Json::parse(output_)["index"], "computed");
+  std::filesystem::remove_all(path("run/checkpoints/step-000000006"));
+  ASSERT_EQ(run({"train", "--job", path("run/job.textproto"), "--out", path("run"), "--resume"}), 0);
+  EXPECT_THAT(read_file(path("run/log/rank-00000.log")), HasSubstr("resuming from"));
+}
+
+TEST_F(TextCommandsTest, RefusesAJobThatContradictsItsWeights) {
+  EXPECT_THAT(refusal<ConfigError>(training({"--set", "text.hidden_size=16"})),
+              HasSubstr("--set text.hidden_size=16: text.hidden_size is 16, but the model in text.weights (" + model() +
+                        ") has 8"));
+  EXPECT_THAT(refusal<ConfigError>(training({"--set", "text.num_attention_heads=4"})), HasSubstr("has 2"));
+  EXPECT_THAT(refusal<ConfigError>(training({"--set", "text.weights=" + path("none")})), HasSubstr("no folder"));
+  EXPECT_THAT(refusal<ConfigError>(training({"--set", "text.max_tokens=17"})), HasSubstr("text.max_tokens"));
+}
+
+TEST_F(TextCommandsTest, ExportNeedsATower) {
+  ASSERT_EQ(run({"ingest", "--job", job()}), 0);
+  ASSERT_EQ(run({"train", "--job", job(), "--out", path("run")}), 0);
+  EXPECT_THAT(refusal<ConfigError>({"export", "--run", path("run"), "--out", path("exported")}),
+              HasSubstr("holds no text tower"));
+  EXPECT_THAT(refusal<ConfigError>({"export", "--run", path("run"), "--out", path("x"), "--format", "onnx"}),
+              HasSubstr("--format must be hf"));
+}
+
+}  // namespace
+}  // namespace rondo
