@@ -153,6 +153,22 @@ void JobText::set(const std::string& assignment, const std::string& place) {
   note_places(over, tree, "", [&](TextFormat::ParseLocation) { return place; }, locations_);
 }
 
+std::string JobText::value(const std::string& path) const {
+  const Message* message = job_.get();
+  const FieldDescriptor* field = nullptr;
+  std::istringstream names(path);
+  for (std::string name; std::getline(names, name, '.');) {
+    if (field != nullptr) message = &message->GetReflection()->GetMessage(*message, field);
+    field = message->GetDescriptor()->FindFieldByName(name);
+    RONDO_CHECK(field != nullptr && !field->is_repeated(), "field ", path);
+  }
+  const Reflection& reflection = *message->GetReflection();
+  if (field->cpp_type() == FieldDescriptor::CPPTYPE_STRING) return reflection.GetString(*message, field);
+  std::string value;
+  TextFormat::PrintFieldValueToString(*message, field, -1, &value);
+  return value;
+}
+
 const proto::Job& JobText::job() const { return *job_; }
 
 std::string JobText::location(const std::string& field) const {

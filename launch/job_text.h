@@ -33,6 +33,10 @@ class JobText {
   /// Whether a file or an assignment named this field.
   bool says(const std::string& field) const { return locations_.contains(field); }
 
+  /// Value of "text.hidden_size" as text, the default where nothing was said; a string comes without quotes. REQUIRES:
+  /// a single field of that name.
+  std::string value(const std::string& field) const;
+
   const proto::Job& job() const;
 
   /// Where "train.steps" was said: "file:line:column", "--set train.steps=200", or the nearest place known of it.

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <exception>
 
-#include "proto/job.pb.h"
 #include "sharding/base/check.h"
 #include "sharding/base/log.h"
 #include "trainer/checkpoint/checkpoint_folder.h"
@@ -21,8 +20,9 @@ class Adoption {
   Adoption(JobText& job, const std::string& folder) : job_(job), folder_(folder) {}
 
   template <typename Value>
-  void require(const std::string& field, Value said, Value found) {
-    if (job_.says(field) && said != found) {
+  void require(const std::string& field, Value found) {
+    const std::string said = job_.value(field);
+    if (job_.says(field) && std::stod(said) != static_cast<double>(found)) {
       throw ConfigError(concat(job_.location(field), ": ", field, " is ", said, ", but the model in text.weights (",
                                folder_, ") has ", found, "; leave the field out"));
     }
@@ -58,7 +58,7 @@ const char* name_of(TextPooling pooling) {
 }
 
 void adopt_text_weights(JobText& job) {
-  const std::string path = job.job().text().weights();
+  const std::string path = job.value("text.weights");
   if (path.empty()) return;
   if (!std::filesystem::exists(path)) {
     if (job.says("text.hidden_size")) return;
@@ -67,20 +67,20 @@ void adopt_text_weights(JobText& job) {
   }
   const TextFolder folder = describe_text_folder(path);
   const TextTowerOptions& tower = folder.tower;
-  const proto::Text said = job.job().text();
   Adoption adoption(job, path);
-  adoption.require("text.vocab_size", said.vocab_size(), tower.vocabulary_size);
-  adoption.require("text.hidden_size", said.hidden_size(), tower.hidden_size);
-  adoption.require("text.num_hidden_layers", said.num_hidden_layers(), tower.num_hidden_layers);
-  adoption.require("text.num_attention_heads", said.num_attention_heads(), tower.num_attention_heads);
-  adoption.require("text.intermediate_size", said.intermediate_size(), tower.intermediate_size);
-  adoption.require("text.max_position_embeddings", said.max_position_embeddings(), tower.max_position_embeddings);
-  adoption.require("text.type_vocab_size", said.type_vocab_size(), tower.type_vocab_size);
-  adoption.require("text.layer_norm_eps", said.layer_norm_eps(), tower.layer_norm_eps);
+  adoption.require("text.vocab_size", tower.vocabulary_size);
+  adoption.require("text.hidden_size", tower.hidden_size);
+  adoption.require("text.num_hidden_layers", tower.num_hidden_layers);
+  adoption.require("text.num_attention_heads", tower.num_attention_heads);
+  adoption.require("text.intermediate_size", tower.intermediate_size);
+  adoption.require("text.max_position_embeddings", tower.max_position_embeddings);
+  adoption.require("text.type_vocab_size", tower.type_vocab_size);
+  adoption.require("text.layer_norm_eps", tower.layer_norm_eps);
   adoption.derive("text.hidden_dropout_prob", Adoption::number(tower.hidden_dropout_prob));
   adoption.derive("text.attention_probs_dropout_prob", Adoption::number(tower.attention_probs_dropout_prob));
   if (folder.states_pooling) adoption.derive("text.pooling", name_of(tower.pooling));
-  adoption.derive("text.max_tokens", Adoption::number(std::min<int64_t>(said.max_tokens(), folder.max_tokens)));
+  adoption.derive("text.max_tokens",
+                  Adoption::number(std::min<int64_t>(std::stoll(job.value("text.max_tokens")), folder.max_tokens)));
   adoption.derive("text.vocabulary", path);
 }
 
