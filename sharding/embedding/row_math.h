@@ -37,6 +37,20 @@ RowStep<T> make_row_step(const RowOptimizerOptions& options, int64_t step, doubl
           .unbias2 = static_cast<T>(1.0 / (1.0 - std::pow(options.beta2, t)))};
 }
 
+/// The count of a row that has not occurred for `elapsed` steps.
+RONDO_HOST_DEVICE inline float decayed_count(float count, int64_t elapsed, double decay) {
+  if (count == 0.0F) return count;
+  double kept = 1.0, base = 1.0 - decay;
+  for (int64_t exponent = elapsed; exponent > 0; exponent >>= 1, base *= base) {
+    if ((exponent & 1) != 0) kept *= base;
+  }
+  return static_cast<float>(count * kept);
+}
+
+RONDO_HOST_DEVICE inline float raised_count(float count, int64_t occurrences, double decay) {
+  return static_cast<float>(count + decay * static_cast<double>(occurrences));
+}
+
 /// Sums over columns add column c to partial sum c mod kPartialSums, then join halves: 8, 4, 2, 1. Every form of the
 /// loop, of any vector width up to kPartialSums, keeps this order.
 inline constexpr int kPartialSums = 16;
@@ -99,49 +113,18 @@ RONDO_HOST_DEVICE ComputeType<V> scaled_mean_square(const LearningRow<V>& row) {
   return (row.scale * row.scale) * row.mean_square;
 }
 
-template <typename V>
-RONDO_HOST_DEVICE void sgd_row(const RowStep<ComputeType<V>>& step, const LearningRow<V>& row, int64_t dim) {
-  const ComputeType<V> rate = step.rate * row.scale;
-  for (int64_t c = 0; c < dim; ++c)
-    write_value(row, c, std::fma(-rate, row.gradient[c], step.decay * widen(row.values[c])));
-}
-
-template <typename V>
-RONDO_HOST_DEVICE void adagrad_row(const RowStep<ComputeType<V>>& step, const LearningRow<V>& row, int64_t dim) {
-  for (int64_t c = 0; c < dim; ++c) {
-    const auto gradient = row.scale * row.gradient[c];
-    row.state[c] = std::fma(gradient, gradient, row.state[c]);
-    const auto direction = gradient / (std::sqrt(row.state[c]) + step.epsilon);
-    write_value(row, c, std::fma(-step.rate, direction, step.decay * widen(row.values[c])));
-  }
-}
+/// The columns of a row that one caller updates: first, first + stride, ... A processor takes them all; each lane of a
+/// device takes its own, after one of them has called row_rate.
+struct RowShare {
+  int64_t first = 0;
+  int64_t stride = 1;
+};
 
 /// State 0 is the accumulator. Returns the rate of the whole row, for a gradient without scale.
 template <typename V>
 RONDO_HOST_DEVICE ComputeType<V> row_wise_adagrad_rate(const RowStep<ComputeType<V>>& step, const LearningRow<V>& row) {
   row.state[0] = row.state[0] + scaled_mean_square(row);
   return step.rate * row.scale / (std::sqrt(row.state[0]) + step.epsilon);
-}
-
-template <typename V>
-RONDO_HOST_DEVICE void row_wise_adagrad_row(const RowStep<ComputeType<V>>& step, const LearningRow<V>& row,
-                                            int64_t dim) {
-  const ComputeType<V> rate = row_wise_adagrad_rate(step, row);
-  for (int64_t c = 0; c < dim; ++c)
-    write_value(row, c, std::fma(-rate, row.gradient[c], step.decay * widen(row.values[c])));
-}
-
-template <typename V>
-RONDO_HOST_DEVICE void adam_row(const RowStep<ComputeType<V>>& step, const LearningRow<V>& row, int64_t dim) {
-  auto* const first = row.state;
-  auto* const second = row.state + dim;
-  for (int64_t c = 0; c < dim; ++c) {
-    const auto gradient = row.scale * row.gradient[c];
-    first[c] = std::fma(step.beta1, first[c], step.gain1 * gradient);
-    second[c] = std::fma(step.beta2, second[c], (step.gain2 * gradient) * gradient);
-    const auto direction = (first[c] * step.unbias1) / (std::sqrt(second[c] * step.unbias2) + step.epsilon);
-    write_value(row, c, std::fma(-step.rate, direction, step.decay * widen(row.values[c])));
-  }
 }
 
 /// State `dim` is the row's second moment. Returns the rate of the whole row, for its first moment m.
@@ -153,12 +136,77 @@ RONDO_HOST_DEVICE ComputeType<V> row_wise_adam_rate(const RowStep<ComputeType<V>
   return step.rate * step.unbias1 / (std::sqrt(second * step.unbias2) + step.epsilon);
 }
 
+/// values = decay values - rate gradient.
 template <typename V>
-RONDO_HOST_DEVICE void row_wise_adam_row(const RowStep<ComputeType<V>>& step, const LearningRow<V>& row, int64_t dim) {
-  const ComputeType<V> rate = row_wise_adam_rate(step, row, dim);
-  for (int64_t c = 0; c < dim; ++c) {
+RONDO_HOST_DEVICE void step_along(const RowStep<ComputeType<V>>& step, const LearningRow<V>& row, ComputeType<V> rate,
+                                  int64_t dim, RowShare share) {
+  for (int64_t c = share.first; c < dim; c += share.stride)
+    write_value(row, c, std::fma(-rate, row.gradient[c], step.decay * widen(row.values[c])));
+}
+
+template <typename V>
+RONDO_HOST_DEVICE void adagrad_columns(const RowStep<ComputeType<V>>& step, const LearningRow<V>& row, int64_t dim,
+                                       RowShare share) {
+  for (int64_t c = share.first; c < dim; c += share.stride) {
+    const auto gradient = row.scale * row.gradient[c];
+    row.state[c] = std::fma(gradient, gradient, row.state[c]);
+    const auto direction = gradient / (std::sqrt(row.state[c]) + step.epsilon);
+    write_value(row, c, std::fma(-step.rate, direction, step.decay * widen(row.values[c])));
+  }
+}
+
+template <typename V>
+RONDO_HOST_DEVICE void adam_columns(const RowStep<ComputeType<V>>& step, const LearningRow<V>& row, int64_t dim,
+                                    RowShare share) {
+  auto* const first = row.state;
+  auto* const second = row.state + dim;
+  for (int64_t c = share.first; c < dim; c += share.stride) {
+    const auto gradient = row.scale * row.gradient[c];
+    first[c] = std::fma(step.beta1, first[c], step.gain1 * gradient);
+    second[c] = std::fma(step.beta2, second[c], (step.gain2 * gradient) * gradient);
+    const auto direction = (first[c] * step.unbias1) / (std::sqrt(second[c] * step.unbias2) + step.epsilon);
+    write_value(row, c, std::fma(-step.rate, direction, step.decay * widen(row.values[c])));
+  }
+}
+
+template <typename V>
+RONDO_HOST_DEVICE void row_wise_adam_columns(const RowStep<ComputeType<V>>& step, const LearningRow<V>& row,
+                                             ComputeType<V> rate, int64_t dim, RowShare share) {
+  for (int64_t c = share.first; c < dim; c += share.stride) {
     row.state[c] = std::fma(step.beta1, row.state[c], step.gain1 * (row.scale * row.gradient[c]));
     write_value(row, c, std::fma(-rate, row.state[c], step.decay * widen(row.values[c])));
+  }
+}
+
+/// The rate that all columns of a row share in this step; brings the state of the whole row up to date. Once a row.
+template <typename V>
+RONDO_HOST_DEVICE ComputeType<V> row_rate(const RowStep<ComputeType<V>>& step, const LearningRow<V>& row, int64_t dim) {
+  switch (step.kind) {
+    case RowOptimizerKind::kRowWiseAdagrad:
+      return row_wise_adagrad_rate(step, row);
+    case RowOptimizerKind::kRowWiseAdam:
+      return row_wise_adam_rate(step, row, dim);
+    default:
+      return step.rate * row.scale;  // of SGD; the others have a rate a column
+  }
+}
+
+/// One optimizer step on some columns of a row, after its row_rate.
+template <typename V>
+RONDO_HOST_DEVICE void update_columns(const RowStep<ComputeType<V>>& step, const LearningRow<V>& row,
+                                      ComputeType<V> rate, int64_t dim, RowShare share) {
+  switch (step.kind) {
+    case RowOptimizerKind::kNone:
+      return;
+    case RowOptimizerKind::kSgd:
+    case RowOptimizerKind::kRowWiseAdagrad:
+      return step_along(step, row, rate, dim, share);
+    case RowOptimizerKind::kAdagrad:
+      return adagrad_columns(step, row, dim, share);
+    case RowOptimizerKind::kAdam:
+      return adam_columns(step, row, dim, share);
+    case RowOptimizerKind::kRowWiseAdam:
+      return row_wise_adam_columns(step, row, rate, dim, share);
   }
 }
 
@@ -173,20 +221,7 @@ RONDO_HOST_DEVICE void row_wise_adam_row(const RowStep<ComputeType<V>>& step, co
 ///   row-wise Adam      the same, with v = b2 v + (1 - b2) mean(g^2), one number a row
 template <typename V>
 RONDO_HOST_DEVICE void update_row(const RowStep<ComputeType<V>>& step, const LearningRow<V>& row, int64_t dim) {
-  switch (step.kind) {
-    case RowOptimizerKind::kNone:
-      return;
-    case RowOptimizerKind::kSgd:
-      return sgd_row(step, row, dim);
-    case RowOptimizerKind::kAdagrad:
-      return adagrad_row(step, row, dim);
-    case RowOptimizerKind::kRowWiseAdagrad:
-      return row_wise_adagrad_row(step, row, dim);
-    case RowOptimizerKind::kAdam:
-      return adam_row(step, row, dim);
-    case RowOptimizerKind::kRowWiseAdam:
-      return row_wise_adam_row(step, row, dim);
-  }
+  update_columns(step, row, row_rate(step, row, dim), dim, {});
 }
 
 }  // namespace rondo

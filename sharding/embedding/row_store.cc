@@ -50,14 +50,6 @@ int64_t expected_rows(const TableSpec& spec, BucketRange range, const Slots& slo
   return spec.rows * (range.last - range.first) / spec.buckets;
 }
 
-double power(double base, int64_t exponent) {
-  double result = 1.0;
-  for (; exponent > 0; exponent >>= 1, base *= base) {
-    if ((exponent & 1) != 0) result *= base;
-  }
-  return result;
-}
-
 void check_matrix(const at::Tensor& values, int64_t rows, int64_t columns, at::ScalarType type) {
   RONDO_CHECK(values.scalar_type() == type && values.is_contiguous(), "of ", values.scalar_type());
   RONDO_CHECK(values.dim() == 2 && values.size(0) == rows && values.size(1) == columns, "shape ", values.sizes(),
@@ -142,14 +134,11 @@ InsertedKey RowStore::Impl::insert(uint64_t key) {
 /// The count after `step`, had nothing occurred since the row's version.
 float RowStore::Impl::count_at(const std::byte* row, int64_t step) const {
   const auto count = load_as<float>(row + layout.count_offset);
-  if (count == 0.0F) return count;
-  const int64_t elapsed = std::max<int64_t>(0, step - load_as<int64_t>(row + layout.version_offset));
-  return static_cast<float>(count * power(1.0 - spec.count_decay, elapsed));
+  return decayed_count(count, step - load_as<int64_t>(row + layout.version_offset), spec.count_decay);
 }
 
 void RowStore::Impl::touch(std::byte* row, int64_t step, int64_t occurrences) const {
-  const double gained = spec.count_decay * static_cast<double>(occurrences);
-  store_as(row + layout.count_offset, static_cast<float>(count_at(row, step) + gained));
+  store_as(row + layout.count_offset, raised_count(count_at(row, step), occurrences, spec.count_decay));
   store_as(row + layout.version_offset, step);
 }
 

@@ -53,6 +53,20 @@ if(RONDO_CUDA)
     endif()
   endif()
 endif()
+if(RONDO_HAVE_CUDA)
+  # Kernels for the devices of A100, H100 and B200 nodes, and code that later ones translate when they load it.
+  if(NOT CMAKE_CUDA_ARCHITECTURES)
+    set(CMAKE_CUDA_ARCHITECTURES 80-real 90-real 100)
+  endif()
+  if(RONDO_CCACHE)
+    set(CMAKE_CUDA_COMPILER_LAUNCHER ${RONDO_CCACHE})
+  endif()
+  set(CMAKE_CUDA_COMPILER ${CUDAToolkit_NVCC_EXECUTABLE} CACHE FILEPATH "The compiler of the kernels")
+  enable_language(CUDA)
+  # CMake 3.25 does not know that this nvcc has C++20.
+  set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)
+  set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION -std=c++20)
+endif()
 message(STATUS "CUDA and NCCL: ${RONDO_HAVE_CUDA}")
 
 # The wheel carries headers of protobuf 3.13 and fmt 12: searched last, or they shadow the system's.
