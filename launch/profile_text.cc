@@ -46,6 +46,7 @@ HardwareProfile to_profile(const proto::HardwareProfile& from) {
   to.table_seconds = from.table_us() * kMicro;
   to.route = to_work(from.route());
   to.pool = to_work(from.pool());
+  to.leaf = to_work(from.leaf());
   to.copy = to_work(from.copy());
   for (const proto::MemoryPoint& point : from.memory()) {
     to.memory.push_back({point.table_bytes(), to_work(point.find()), to_work(point.gather()), to_work(point.update())});
@@ -124,6 +125,7 @@ std::string profile_text(const HardwareProfile& profile, const std::string& comm
   to.set_table_us(rounded(profile.table_seconds / kMicro));
   write_work(profile.route, *to.mutable_route());
   write_work(profile.pool, *to.mutable_pool());
+  write_work(profile.leaf, *to.mutable_leaf());
   write_work(profile.copy, *to.mutable_copy());
   for (const MemoryPoint& point : profile.memory) {
     proto::MemoryPoint& out = *to.add_memory();

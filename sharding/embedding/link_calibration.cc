@@ -21,22 +21,27 @@ constexpr double kSecondsASize = 0.3;
 constexpr int64_t kFewestCalls = 20, kMostCalls = 400;
 constexpr int64_t kScalar = sizeof(float);
 
-/// One call with messages of so many bytes.
-using Call = std::function<void(int64_t message_bytes)>;
+/// One call with messages of so many bytes: its preparation, which is not timed, and itself.
+struct Call {
+  std::function<void(int64_t message_bytes)> prepare;
+  std::function<void(int64_t message_bytes)> run;
+};
 
 /// Seconds of the fastest call, on the slowest rank: what others on the machine do is not counted. Ranks agree on the
 /// number of calls; each call begins at a barrier.
 double seconds_of_call(Communicator& comm, const Call& call, int64_t bytes) {
-  call(bytes);
+  call.prepare(bytes);
+  call.run(bytes);
   const Stopwatch first;
-  call(bytes);
+  call.run(bytes);
   const auto wanted = static_cast<int64_t>(kSecondsASize / std::max(1e-7, first.seconds()));
   const int64_t calls = broadcast_value(comm, std::clamp(wanted, kFewestCalls, kMostCalls), "calls to time");
   double fastest = std::numeric_limits<double>::infinity();
   for (int64_t i = 0; i < calls; ++i) {
+    call.prepare(bytes);
     comm.barrier({Channel::kControl, "calibration"});
     const Stopwatch watch;
-    call(bytes);
+    call.run(bytes);
     fastest = std::min(fastest, watch.seconds());
   }
   return static_cast<double>(largest_of(comm, std::llround(fastest * 1e9), "call time")) * 1e-9;
@@ -69,33 +74,41 @@ class Links {
       unit[r] = static_cast<int>(r) != comm_.rank() && mine == within ? 1 : 0;
       peers += unit[r];
     }
-    return measure(comm_, std::max<int64_t>(1, peers), [&](int64_t bytes) {
+    const auto run = [&](int64_t bytes) {
       std::vector<int64_t> rows;
       for (const int64_t one : unit) rows.push_back(one * bytes / kScalar);
       const auto total = peers * bytes / kScalar;
       comm_.all_to_all(buffer(0, total), rows, buffer(1, total), rows, kTag)->wait();
-    });
+    };
+    return measure(comm_, std::max<int64_t>(1, peers), {fill(peers), run});
   }
 
   LinkCost all_gather() {
-    return measure(comm_, others(), [&](int64_t bytes) {
+    const auto run = [&](int64_t bytes) {
       comm_.all_gather(buffer(0, bytes / kScalar), buffer(1, world() * bytes / kScalar), each(bytes), kTag)->wait();
-    });
+    };
+    return measure(comm_, others(), {fill(1), run});
   }
 
   LinkCost reduce_scatter() {
-    return measure(comm_, others(), [&](int64_t bytes) {
+    const auto run = [&](int64_t bytes) {
       comm_.reduce_scatter(buffer(0, world() * bytes / kScalar), buffer(1, bytes / kScalar), each(bytes), kTag)->wait();
-    });
+    };
+    return measure(comm_, others(), {fill(world()), run});
   }
 
   /// Of a vector that has the bytes of all messages.
   LinkCost all_reduce() {
-    return measure(comm_, others(),
-                   [&](int64_t bytes) { comm_.all_reduce(buffer(0, others() * bytes / kScalar), kTag)->wait(); });
+    const auto run = [&](int64_t bytes) { comm_.all_reduce(buffer(0, others() * bytes / kScalar), kTag)->wait(); };
+    return measure(comm_, others(), {fill(others()), run});
   }
 
  private:
+  /// Writes what is to be sent, `messages` of it: in a training it comes fresh from this core, too.
+  std::function<void(int64_t)> fill(int64_t messages) {
+    return [this, messages](int64_t bytes) { buffer(0, messages * bytes / kScalar).fill_(1.0F); };
+  }
+
   int64_t world() const { return comm_.size(); }
   int64_t others() const { return comm_.size() - 1; }
   std::vector<int64_t> each(int64_t bytes) const { return std::vector<int64_t>(nodes_.size(), bytes / kScalar); }

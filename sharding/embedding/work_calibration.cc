@@ -5,9 +5,9 @@
 #include <torch/csrc/autograd/autograd.h>
 
 #include <algorithm>
-#include <cstring>
 #include <limits>
 #include <string>
+#include <utility>
 
 #include "sharding/base/check.h"
 #include "sharding/base/hash.h"
@@ -132,6 +132,13 @@ class Workbench {
   int64_t step_ = 0;
 };
 
+/// With all ids distinct, and with each of an eighth of them eight times.
+std::pair<StepSeconds, StepSeconds> both_ways(const Shape& shape, int calls) {
+  Workbench bench(shape);
+  const StepSeconds distinct = bench.time(1, calls);
+  return {distinct, bench.time(kRepeats, calls)};
+}
+
 /// From what `items` narrow and as many wide rows took.
 WorkRate rate_of(double narrow, double wide, double items) {
   const double narrow_bytes = 4.0 * kNarrow, wide_bytes = 4.0 * kWide;
@@ -141,18 +148,20 @@ WorkRate rate_of(double narrow, double wide, double items) {
   return rate;
 }
 
-/// Rows copied in order, source and target larger than a cache.
-WorkRate measure_copy(int calls) {
-  constexpr size_t kBytes = 16 << 20;
-  std::vector<char> from(kBytes, 1), to(kBytes, 2);
+/// Rows added to others at random places, as gradients are; source and target are larger than a cache.
+double seconds_of_adding(int64_t dim, int64_t rows, int calls) {
+  std::vector<float> from(static_cast<size_t>(rows * dim), 1.0F), to(from.size(), 2.0F);
   double fastest = std::numeric_limits<double>::infinity();
-  for (int i = 0; i < calls; ++i) {
+  for (int call = 0; call < calls; ++call) {
     const Stopwatch watch;
-    std::memcpy(to.data(), from.data(), kBytes);
+    for (int64_t i = 0; i < rows; ++i) {
+      const auto place = static_cast<int64_t>(kRandom.below(static_cast<uint64_t>(rows), 0, static_cast<uint64_t>(i)));
+      for (int64_t c = 0; c < dim; ++c)
+        to[static_cast<size_t>(place * dim + c)] += from[static_cast<size_t>(i * dim + c)];
+    }
     fastest = std::min(fastest, watch.seconds());
-    from[static_cast<size_t>(i)] = to[kBytes - 1];
   }
-  return {0.0, fastest / static_cast<double>(kBytes)};
+  return fastest;
 }
 
 }  // namespace
@@ -162,28 +171,27 @@ void calibrate_work(const WorkCalibration& options, Progress& progress, Hardware
   const auto ids = static_cast<double>(options.ids);
   profile.memory.clear();
   for (const double bytes : options.table_bytes) {
-    StepSeconds narrow, wide;
-    double repeated = 0.0;
-    {
-      Workbench bench({.rows = rows_of(bytes, kNarrow), .dim = kNarrow, .ids = options.ids});
-      narrow = bench.time(1, options.repeats);
-      const StepSeconds again = bench.time(kRepeats, options.repeats);
-      repeated = again.route;
-      wide.pool = again.pool;
-    }
-    Workbench bench({.rows = rows_of(bytes, kWide), .dim = kWide, .ids = options.ids});
-    const double narrow_pool = wide.pool;
-    wide = bench.time(1, options.repeats);
-    const double wide_pool = bench.time(kRepeats, options.repeats).pool;
-    // route: ids * r + distinct * f, once with all ids distinct and once with one in kRepeats.
-    const double find = std::max(0.0, (narrow.route - repeated) / (ids * (1.0 - 1.0 / kRepeats)));
+    const auto [narrow, narrow_repeated] =
+        both_ways({.rows = rows_of(bytes, kNarrow), .dim = kNarrow, .ids = options.ids}, options.repeats);
+    const auto [wide, wide_repeated] =
+        both_ways({.rows = rows_of(bytes, kWide), .dim = kWide, .ids = options.ids}, options.repeats);
+    // Of n ids: n * r + d * f, once with d = n distinct ones and once with d = n / kRepeats.
+    const double fewer = ids * (1.0 - 1.0 / kRepeats);
+    const double find = std::max(0.0, (narrow.route - narrow_repeated.route) / fewer);
     profile.route = {std::max(1e-10, narrow.route / ids - find), 0.0};
-    profile.pool = rate_of(narrow_pool, wide_pool, ids);
+    profile.leaf = rate_of(std::max(0.0, narrow.pool - narrow_repeated.pool),
+                           std::max(0.0, wide.pool - wide_repeated.pool), fewer);
+    const auto less_leaf = [&](double seconds, int64_t dim) {
+      return std::max(0.0,
+                      seconds - profile.leaf.seconds(ids / kRepeats, ids / kRepeats * 4.0 * static_cast<double>(dim)));
+    };
+    profile.pool = rate_of(less_leaf(narrow_repeated.pool, kNarrow), less_leaf(wide_repeated.pool, kWide), ids);
     profile.memory.push_back(
         {bytes, {find, 0.0}, rate_of(narrow.forward, wide.forward, ids), rate_of(narrow.update, wide.update, ids)});
     progress.advance(static_cast<int64_t>(profile.memory.size()));
   }
-  profile.copy = measure_copy(options.repeats);
+  profile.copy = rate_of(seconds_of_adding(kNarrow, options.ids, options.repeats),
+                         seconds_of_adding(kWide, options.ids, options.repeats), ids);
   const auto total = [](const StepSeconds& s) { return s.route + s.forward + s.pool + s.update; };
   constexpr int64_t kMany = 64;
   const double one = total(Workbench({.tables = 1, .rows = 64, .ids = 16}).time(1, 4 * options.repeats));

@@ -33,6 +33,7 @@ struct Shape {
         gradient_wire(dim * wire_bytes(table.spec.gradient_codec, scalar)),
         state(static_cast<double>(state_width(table.spec.optimizer.kind, table.spec.dim)) * scalar),
         row_state(static_cast<double>(state_shape(table.spec.optimizer.kind).per_row) * scalar),
+        shared(setting.shared_table_bytes),
         learns(table.spec.optimizer.kind != RowOptimizerKind::kNone),
         ids(setting.rank_batch * table.statistics.ids_per_example),
         bags(setting.rank_batch * table.statistics.bags_per_example),
@@ -51,6 +52,7 @@ struct Shape {
   double scalar, dim;
   double values;                                                    // bytes of a row as it is computed with
   double memory, row_wire, gradient_wire, state, row_state, index;  // bytes of a row as it is kept and as it travels
+  double shared;                                                    // bytes of all tables on a rank
   bool learns;
   double ids, bags, distinct, global_distinct;
 };
@@ -65,7 +67,8 @@ class Builder {
     load.row_bytes += rows * shape_.memory * share;
     load.state_bytes += rows * shape_.state_of(share);
     load.index_bytes += rows * shape_.index;
-    memory_ = profile_.at(rows * (shape_.memory * share + shape_.state_of(share) + shape_.index));
+    const double mine = rows * (shape_.memory * share + shape_.state_of(share) + shape_.index);
+    memory_ = profile_.at(std::max(mine, shape_.shared));
   }
 
   /// The asker routes its ids; what comes home for them is one row a distinct id.
@@ -78,7 +81,9 @@ class Builder {
     load.update_seconds += learning(profile_.copy.seconds(from_others, from_others * shape_.values));
     load.buffer_bytes += shape_.distinct * shape_.values * (shape_.learns ? 2 : 1);
   }
-  void pool(Load& load, double ids, double share = 1.0) const {
+  /// `rows` distinct ones have gradients of their own.
+  void pool(Load& load, double ids, double rows, double share = 1.0) const {
+    load.pool_seconds += learning(profile_.leaf.seconds(rows, rows * shape_.values * share));
     load.pool_seconds += profile_.pool.seconds(ids, ids * shape_.values * share);
   }
 
@@ -127,7 +132,7 @@ TableCost replicated(const Shape& s, Builder build) {
   build.find(cost.every, s.distinct * s.world, s.global_distinct);
   build.gather(cost.every, s.distinct);
   build.take_rows(cost.every, 0);
-  build.pool(cost.every, s.ids);
+  build.pool(cost.every, s.ids, s.distinct);
   build.send(cost.every, kGradients, s.gradient_wire * s.distinct * others, s.gradient_wire * s.distinct * others);
   build.update(cost.every, s.distinct * s.world, s.global_distinct);
   return cost;
@@ -144,7 +149,7 @@ TableCost row_wise_rows(const Shape& s, Builder build, double uneven) {
   build.gather(cost.every, s.distinct * uneven);
   build.send(cost.every, kRows, (s.row_wire + s.scalar) * leaving * uneven, (s.row_wire + s.scalar) * leaving);
   build.take_rows(cost.every, leaving);
-  build.pool(cost.every, s.ids);
+  build.pool(cost.every, s.ids, s.distinct);
   build.send(cost.every, kGradients, s.gradient_wire * leaving, s.gradient_wire * leaving * uneven);
   build.update(cost.every, s.distinct * uneven, s.global_distinct / s.world * uneven);
   return cost;
@@ -164,7 +169,7 @@ TableCost row_wise_sums(const Shape& s, Builder build, double uneven_rows, doubl
   build.ask(cost.every);
   build.send(cost.every, kIds, kIdBytes * cold * s.away(), kIdBytes * cold * s.away() * uneven_ids);
   build.find(cost.every, cold * uneven_ids, s.global_distinct / s.world * uneven_rows);
-  build.pool(cost.every, cold * uneven_ids + s.ids * hot.share);
+  build.pool(cost.every, cold * uneven_ids + s.ids * hot.share, 0);
   build.send(cost.every, kSums, sums, sums);
   build.send(cost.every, kSumGradients, sums, sums);
   build.send(cost.every, kGradients, s.gradient_wire * hot.rows * s.away(), s.gradient_wire * hot.rows * s.away());
@@ -185,7 +190,7 @@ TableCost owned(const Shape& s, Builder build, WayHome way_home, int64_t parts) 
   build.send(cost.owner, kIds, 0, kIdBytes * asked * others);
   build.find(cost.owner, asked * s.world, s.global_distinct);
   if (sums) {
-    build.pool(cost.owner, s.ids * s.world, 1 / k);
+    build.pool(cost.owner, s.ids * s.world, 0, 1 / k);
     build.send(cost.every, kSums, 0, s.values * s.bags * s.away());
     build.send(cost.owner, kSums, s.values / k * s.bags * others, 0);
     build.send(cost.every, kSumGradients, s.values * s.bags * s.away(), 0);
@@ -198,7 +203,7 @@ TableCost owned(const Shape& s, Builder build, WayHome way_home, int64_t parts) 
   build.send(cost.every, kRows, 0, row * k * s.distinct * s.away());
   build.send(cost.owner, kRows, row * s.distinct * others, 0);
   build.take_rows(cost.every, s.distinct * s.away());
-  build.pool(cost.every, s.ids);
+  build.pool(cost.every, s.ids, s.distinct);
   build.send(cost.every, kGradients, s.gradient_wire * s.distinct * s.away(), 0);
   build.send(cost.owner, kGradients, 0, s.gradient_wire / k * s.distinct * others);
   build.update(cost.owner, s.distinct * s.world, s.global_distinct, 1 / k);
@@ -246,6 +251,12 @@ Load Load::scaled(double factor) const {
   Load out;
   combine(out, *this, [factor](double& to, double from) { to = from * factor; });
   return out;
+}
+
+double table_bytes(const TableRequest& table) {
+  static const HardwareProfile kNone;
+  const Shape shape(table, {}, {kNone, 1, 0.0, 0.0});
+  return shape.rows * (shape.memory + shape.state + shape.index);
 }
 
 double sum_imbalance(const TableRequest& table, int world, int64_t hot_rows) {

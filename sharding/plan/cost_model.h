@@ -90,6 +90,8 @@ struct CostSetting {
   const HardwareProfile& profile;
   int world = 1;
   double rank_batch = 0;  ///< examples of a rank in a step
+  /// Rows, state and index of all tables together, were they spread evenly over the ranks: what shares the caches.
+  double shared_table_bytes = 0.0;
 };
 
 /// Distinct ids of one rank's step and of all ranks' together: the same for every choice, and what takes time to know.
@@ -103,6 +105,9 @@ DistinctIdCounts distinct_ids(const TableRequest& table, const CostSetting& sett
 TableCost cost_of(const TableRequest& table, const DistinctIdCounts& distinct, const TableChoice& choice,
                   const CostSetting& setting);
 TableCost cost_of(const TableRequest& table, const TableChoice& choice, const CostSetting& setting);
+
+/// Rows, state and index of a table, once.
+double table_bytes(const TableRequest& table);
 
 /// Share of the ids of the busiest rank over the mean, for sums of a row_wise table: its hottest row that is not held
 /// by all stays with one rank, 1 + (W - 1) p.

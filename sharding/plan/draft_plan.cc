@@ -47,6 +47,7 @@ double mean_bytes(const PlanOption& option, int world) {
 DraftPlan::DraftPlan(const PlanRequest& request, const std::vector<std::vector<PlanOption>>& options)
     : request_(request),
       options_(options),
+      setting_(setting_of(request)),
       limit_(request.profile.memory_bytes - request.dense.memory_bytes),
       chosen_(request.tables.size()),
       ranks_(static_cast<size_t>(request.world)) {}
@@ -142,7 +143,7 @@ void DraftPlan::put_back(size_t table, Chosen chosen) {
 StepClock DraftPlan::clock() const {
   Load mean = owned_.scaled(1.0 / request_.world);
   mean += every_;
-  return {setting_of(request_), request_.dense, static_cast<int64_t>(chosen_.size()), mean};
+  return {setting_, request_.dense, static_cast<int64_t>(chosen_.size()), mean};
 }
 
 Load DraftPlan::load(size_t rank) const {

@@ -58,6 +58,7 @@ class DraftPlan {
 
   const PlanRequest& request_;
   const std::vector<std::vector<PlanOption>>& options_;
+  CostSetting setting_;
   double limit_;
   std::vector<Chosen> chosen_;  // [tables]
   Load every_;                  // on all ranks alike

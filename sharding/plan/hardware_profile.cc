@@ -97,6 +97,7 @@ void validate(const HardwareProfile& profile) {
   check.not_negative("table_seconds", profile.table_seconds);
   check.work("route", profile.route);
   check.work("pool", profile.pool);
+  check.work("leaf", profile.leaf);
   check.work("copy", profile.copy);
   check.require(!profile.memory.empty(), "memory", "at least one", 0.0);
   double last = 0.0;

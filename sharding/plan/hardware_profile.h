@@ -66,6 +66,7 @@ struct HardwareProfile {
 
   WorkRate route;                   ///< an id to its place among the distinct ids and to its owner
   WorkRate pool;                    ///< an id's row into its bag, and the bag's gradient back: forward and backward
+  WorkRate leaf;                    ///< a distinct row's gradient made, for the asker
   WorkRate copy;                    ///< rows that lie in order: messages out and in, sums of gradients
   std::vector<MemoryPoint> memory;  ///< ascending sizes; between two of them by the logarithm of the size
 

@@ -60,15 +60,17 @@ std::vector<TableChoice> choices_of(const TableRequest& table, Placement placeme
 }  // namespace
 
 CostSetting setting_of(const PlanRequest& request) {
-  return {request.profile, request.world, static_cast<double>(request.global_batch) / request.world};
+  double bytes = 0.0;
+  for (const TableRequest& table : request.tables) bytes += table_bytes(table);
+  return {request.profile, request.world, static_cast<double>(request.global_batch) / request.world,
+          bytes / request.world};
 }
 
-std::vector<PlanOption> options_of(const TableRequest& table, const PlanRequest& request) {
+std::vector<PlanOption> options_of(const TableRequest& table, const PlanRequest& request, const CostSetting& setting) {
   std::vector<Placement> placements = table.allowed;
   if (placements.empty()) {
     placements = {Placement::kReplicated, Placement::kTableWise, Placement::kRowWise, Placement::kColumnWise};
   }
-  const CostSetting setting = setting_of(request);
   const DistinctIdCounts distinct = distinct_ids(table, setting);
   std::vector<PlanOption> options;
   for (const Placement placement : placements) {

@@ -14,8 +14,9 @@ struct PlanOption {
 
 /// All that a table may be: allowed by its request, offered by the runtime, sensible for its width. Never empty.
 /// Throws ConfigError naming table and placements when nothing is left.
-std::vector<PlanOption> options_of(const TableRequest& table, const PlanRequest& request);
+std::vector<PlanOption> options_of(const TableRequest& table, const PlanRequest& request, const CostSetting& setting);
 
+/// Goes over all tables; refers to request.profile.
 CostSetting setting_of(const PlanRequest& request);
 
 }  // namespace rondo

@@ -17,8 +17,9 @@ std::string bytes(double count) { return bytes_text(static_cast<int64_t>(count))
 bool fits(const PlanRequest& request) {
   std::vector<std::vector<PlanOption>> options;
   std::vector<size_t> smallest;
+  const CostSetting setting = setting_of(request);
   for (const TableRequest& table : request.tables) {
-    options.push_back(options_of(table, request));
+    options.push_back(options_of(table, request, setting));
     size_t least = 0;
     for (size_t i = 1; i < options.back().size(); ++i) {
       if (mean_bytes(options.back()[i], request.world) < mean_bytes(options.back()[least], request.world)) least = i;
@@ -60,8 +61,9 @@ bool fits_with(PlanRequest request, const Change& change) {
 
 std::string largest_tables(const PlanRequest& request, const Plan& plan) {
   std::vector<std::pair<double, size_t>> sizes;
+  const CostSetting setting = setting_of(request);
   for (size_t t = 0; t < request.tables.size(); ++t) {
-    const TableCost cost = cost_of(request.tables[t], plan.tables[t].placed.choice, setting_of(request));
+    const TableCost cost = cost_of(request.tables[t], plan.tables[t].placed.choice, setting);
     sizes.emplace_back(-(cost.every.memory_bytes() + cost.owner.memory_bytes()), t);
   }
   std::sort(sizes.begin(), sizes.end());

@@ -221,10 +221,11 @@ void validate(const PlanRequest& request) {
 Plan price(const PlanRequest& request, const std::vector<PlacedTable>& placed) {
   RONDO_CHECK_EQ(placed.size(), request.tables.size());
   Plan plan;
+  const CostSetting setting = setting_of(request);
   plan.ranks.resize(static_cast<size_t>(request.world));
   Load mean;
   for (size_t t = 0; t < placed.size(); ++t) {
-    const TableCost cost = cost_of(request.tables[t], placed[t].choice, setting_of(request));
+    const TableCost cost = cost_of(request.tables[t], placed[t].choice, setting);
     RONDO_CHECK_EQ(static_cast<int64_t>(placed[t].owners.size()), cost.owners, "owners of ",
                    request.tables[t].spec.name);
     for (RankPlan& rank : plan.ranks) rank.load += cost.every;
@@ -233,7 +234,7 @@ Plan price(const PlanRequest& request, const std::vector<PlacedTable>& placed) {
     mean += cost.owner.scaled(static_cast<double>(cost.owners) / request.world);
     plan.tables.push_back({.placed = placed[t]});
   }
-  const StepClock clock(setting_of(request), request.dense, static_cast<int64_t>(placed.size()), mean);
+  const StepClock clock(setting, request.dense, static_cast<int64_t>(placed.size()), mean);
   double seconds = 0.0, bytes = 0.0;
   for (size_t r = 0; r < plan.ranks.size(); ++r) {
     RankPlan& rank = plan.ranks[r];
@@ -251,10 +252,23 @@ Plan price(const PlanRequest& request, const std::vector<PlacedTable>& placed) {
   return plan;
 }
 
+std::vector<TableSpec> placed_specs(const PlanRequest& request, const Plan& plan) {
+  std::vector<TableSpec> specs;
+  for (size_t t = 0; t < plan.tables.size(); ++t) {
+    const PlacedTable& placed = plan.tables[t].placed;
+    specs.push_back(request.tables[t].spec);
+    specs.back().placement = placed.choice.placement;
+    specs.back().owner = placed.owners.empty() ? kAnyRank : placed.owners.front();
+    specs.back().column_shards = static_cast<int>(placed.owners.size() > 1 ? placed.choice.column_parts : 0);
+  }
+  return specs;
+}
+
 Plan make_plan(const PlanRequest& request) {
   validate(request);
+  const CostSetting setting = setting_of(request);
   Options options;
-  for (const TableRequest& table : request.tables) options.push_back(options_of(table, request));
+  for (const TableRequest& table : request.tables) options.push_back(options_of(table, request, setting));
   DraftPlan draft(request, options);
   Wanted best;
   PlanScore best_score{std::numeric_limits<double>::infinity(), 0.0};

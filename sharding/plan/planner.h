@@ -83,6 +83,9 @@ struct Plan {
 /// way. Throws ConfigError when nothing fits: by how much, and what would fit.
 Plan make_plan(const PlanRequest& request);
 
+/// The tables of `request` as the plan places them: what ShardedEmbedding is given.
+std::vector<TableSpec> placed_specs(const PlanRequest& request, const Plan& plan);
+
 /// What a given placement costs; fits or not. REQUIRES: owners in [0, world).
 Plan price(const PlanRequest& request, const std::vector<PlacedTable>& placed);
 

@@ -81,7 +81,7 @@ double single_placement_step(const PlanRequest& request, Placement placement, Wa
   std::vector<PlacedTable> placed;
   std::vector<double> work(static_cast<size_t>(request.world));
   for (const TableRequest& table : request.tables) {
-    const auto options = options_of(table, request);
+    const auto options = options_of(table, request, setting_of(request));
     const auto found = std::find_if(options.begin(), options.end(), [&](const PlanOption& o) {
       return o.choice.placement == placement && o.choice.way_home == way_home && o.choice.hot_rows == 0;
     });
@@ -114,7 +114,7 @@ void expect_sound(const PlanRequest& request, const Plan& plan) {
   for (size_t t = 0; t < request.tables.size(); ++t) {
     const TableRequest& table = request.tables[t];
     const PlacedTable& placed = plan.tables[t].placed;
-    const auto options = options_of(table, request);
+    const auto options = options_of(table, request, setting_of(request));
     const auto option =
         std::find_if(options.begin(), options.end(), [&](const auto& o) { return o.choice == placed.choice; });
     ASSERT_NE(option, options.end()) << table.spec.name << ": " << to_text(placed.choice) << " is not offered";
@@ -285,7 +285,7 @@ TEST(PlannerOffer, NothingThatTheRuntimeLacks) {
   request.tables = {table_of("item", 100'000, 64)};
   request.world = 4;
   request.offer = {.table_wise = false, .column_wise = false, .sums = false, .hot_rows = false};
-  for (const PlanOption& option : options_of(request.tables[0], request)) {
+  for (const PlanOption& option : options_of(request.tables[0], request, setting_of(request))) {
     EXPECT_THAT(option.choice.placement, ::testing::AnyOf(Placement::kReplicated, Placement::kRowWise));
     EXPECT_EQ(option.choice.way_home, WayHome::kRows);
     EXPECT_EQ(option.choice.hot_rows, 0);
