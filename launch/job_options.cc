@@ -60,6 +60,8 @@ Placement to_placement(proto::Placement from) {
       return Placement::kTableWise;
     case proto::COLUMN_WISE:
       return Placement::kColumnWise;
+    case proto::AUTO:
+      return Placement::kRowWise;  // until the plan says better
   }
   throw InternalError(concat("placement ", static_cast<int>(from), " is not known"));
 }
@@ -102,7 +104,8 @@ std::vector<TableRequest> to_planned_tables(const proto::Plan& from) {
       request.spec.dim = table.dim();
       request.statistics = {table.ids_per_example(), table.bags_per_example(), table.skew(), {}};
       request.pooled = table.pooled();
-      if (table.table().has_placement()) request.allowed = {request.spec.placement};
+      const bool fixed = table.table().has_placement() && table.table().placement() != proto::AUTO;
+      if (fixed) request.allowed = {request.spec.placement};
       to.push_back(std::move(request));
     }
   }
@@ -349,6 +352,9 @@ JobOptions to_options(const JobText& text) {
   text.located("schema", [&] { to.schema = schema_from_proto(job.schema()); });
   to.communication = to_communication(job.communication());
   to.planned_tables = to_planned_tables(job.plan());
+  to.profile = job.plan().profile();
+  to.places_items = job.tables().item().placement() == proto::AUTO;
+  to.places_categories = job.tables().category().placement() == proto::AUTO;
   to.text = text.written_out();
   proto::Job whole;
   RONDO_CHECK(google::protobuf::TextFormat::ParseFromString(to.text, &whole), "written-out job");

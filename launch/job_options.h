@@ -42,6 +42,9 @@ struct JobOptions {
   SynthOptions synth;
   SchemaOptions schema;
   bool has_schema = false;
+  bool places_items = false;  // tables.item.placement is AUTO; kRowWise above until a plan says better
+  bool places_categories = false;
+  std::string profile;                       // of plans
   std::vector<TableRequest> planned_tables;  // what `rondo plan` places instead of the model's tables
   SplitOptions split;                        // defaults where the job says none: for ingest
   std::string text;                          // the job written out: runs again as it is

@@ -44,14 +44,15 @@ int run_plan(int argc, char** argv) {
                          "rondo plan --job configs/plan_thousand_ranks.textproto --world 1024 --profile h100"};
   po::options_description options;
   options.add_options()("world", po::value<int>()->default_value(1), "ranks to plan for")(
-      "profile", po::value<std::string>()->default_value("cpu"),
-      "hardware: a file (rondo calibrate writes one), or cpu, h100, a100")(
+      "profile", po::value<std::string>(),
+      "hardware: a file (rondo calibrate writes one), or cpu, h100, a100 (default: the job's plan.profile)")(
       "json", po::bool_switch(), "one JSON object on standard output, nothing else");
   add_job_options(options);
   const auto values = parse_command_line(help, options, argc, argv);
   if (!values) return 0;
   const JobOptions job = job_of(*values);
-  const PlanPlace place{(*values)["world"].as<int>(), load_profile((*values)["profile"].as<std::string>())};
+  const std::string profile = values->count("profile") > 0 ? (*values)["profile"].as<std::string>() : job.profile;
+  const PlanPlace place{(*values)["world"].as<int>(), load_profile(profile)};
   const PlanRequest request = request_of(job, place);
   const Plan plan = make_plan(request);
   const bool json = (*values)["json"].as<bool>();

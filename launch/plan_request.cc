@@ -82,6 +82,12 @@ DenseWork dense_work(const RecommenderData& data, const RecommenderModel& model,
   return {.gradient_bytes = bytes, .memory_bytes = 4 * bytes, .flops = 6 * multiplied * tokens};
 }
 
+/// The text-vector table stays row-wise: who owns a row encodes its text.
+bool is_automatic(const JobOptions& job, const TableSpec& spec) {
+  if (spec.optimizer.kind == RowOptimizerKind::kNone) return false;
+  return spec.name == "item" ? job.places_items : job.places_categories;
+}
+
 PlanRequest empty_request(const JobOptions& job, const PlanPlace& place) {
   PlanRequest request;
   request.world = place.world;
@@ -109,7 +115,7 @@ PlanRequest request_of_model(const JobOptions& job, const RecommenderData& data,
     table.spec = model.tables()[t];
     table.spec.rows = std::max(table.spec.rows, rows_of(data, table.spec.name));
     table.statistics = statistics_of(share, whole, t);
-    table.allowed = {table.spec.placement};
+    if (!is_automatic(job, table.spec)) table.allowed = {table.spec.placement};
     request.tables.push_back(std::move(table));
   }
   request.dense = dense_work(data, model, static_cast<double>(batch) / place.world);

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "launch/auto_placement.h"
 #include "launch/run_index.h"
 #include "launch/run_setup.h"
 #include "launch/text_weights.h"
@@ -20,7 +21,7 @@ RecommenderTrainee::RecommenderTrainee(const JobOptions& job, Communicator& comm
     : job_(job),
       comm_(comm),
       data_(open_data(job.data, comm, progress)),
-      recommender_(model_for(job, data_), data_, job.seed, comm),
+      recommender_(placed_model(job, data_, comm), data_, job.seed, comm),
       task_(job.train, job.examples, data_, recommender_, comm) {}
 
 void RecommenderTrainee::start() {

@@ -3,14 +3,17 @@
 
 #include <cstdio>
 #include <fstream>
+#include <mutex>
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "launch/auto_placement.h"
 #include "launch/commands.h"
 #include "launch/plan_report.h"
 #include "launch/plan_request.h"
 #include "launch/profile_text.h"
 #include "sharding/base/error.h"
+#include "sharding/comm/thread_communicator.h"
 #include "tests/support/scratch_folder.h"
 #include "tests/support/tiny_shop.h"
 #include "trainer/data/examples.h"
@@ -137,6 +140,26 @@ TEST(PlanRequestTest, CountsTheIdsThatTrainingAsksFor) {
   EXPECT_DOUBLE_EQ(request.tables[0].statistics.measured[1].distinct, distinct / 4);
   EXPECT_GT(request.dense.gradient_bytes, 0);
   EXPECT_EQ(request.dense.memory_bytes, 4 * request.dense.gradient_bytes);
+}
+
+TEST(AutoPlacement, PlacesTheTablesThatAskForIt) {
+  TinyShop shop(400, 300);
+  JobOptions job = load_job({}, {"train.global_batch=64", "model.dim=16", "tables.category.placement=AUTO"});
+  EXPECT_FALSE(job.places_items);
+  EXPECT_TRUE(job.places_categories);
+  const RecommenderData data{shop.catalog, shop.events, {}, shop.split, shop.tokens, TinyShop::kVocabulary, ""};
+  std::mutex lock;
+  std::set<int> chosen;
+  run_ranks(2, {}, [&](Communicator& comm) {
+    const ModelOptions model = placed_model(job, data, comm);
+    const std::lock_guard guard(lock);
+    ASSERT_EQ(model.placements.size(), 1U);
+    EXPECT_EQ(model.placements[0].table, "item.category");
+    chosen.insert(static_cast<int>(model.placements[0].placement));
+  });
+  EXPECT_EQ(chosen.size(), 1U) << "ranks differ";
+  job.profile = "h10";
+  EXPECT_THAT(refusal([&] { placed_model(job, data, *make_single_communicator({})); }), HasSubstr("--profile h10"));
 }
 
 TEST(PlanReport, SaysEveryTableAndRank) {

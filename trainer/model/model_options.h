@@ -53,6 +53,14 @@ struct SoftmaxLossOptions {
   bool mask_positives = true;   ///< nor are other items of the user's training events
 };
 
+/// Where a table lies, by its name.
+struct NamedPlacement {
+  std::string table;
+  Placement placement = Placement::kRowWise;
+  int owner = kAnyRank;
+  int column_shards = 0;
+};
+
 /// A two-tower retrieval model over a catalogue.
 struct ModelOptions {
   int64_t dim = 64;  ///< width of item and user vectors
@@ -60,13 +68,14 @@ struct ModelOptions {
   UserVectorOptions user;
   InteractionOptions interaction;
   SoftmaxLossOptions loss;
-  TextTowerOptions text;              ///< used when item.text_beta > 0; output_size is set to dim
-  int64_t max_tokens = 32;            ///< longest text the tower reads
-  int64_t text_refresh_steps = 200;   ///< text-vector table: steps between refreshes
-  TableSpec item_table;               ///< name and dim are set by the model
-  TableSpec bag_table;                ///< template of every categorical feature's table
-  ShardedEmbeddingOptions embedding;  ///< of all tables together
-  at::ScalarType dtype = at::kFloat;  ///< of rows and parameters; kDouble for tests
+  TextTowerOptions text;                        ///< used when item.text_beta > 0; output_size is set to dim
+  int64_t max_tokens = 32;                      ///< longest text the tower reads
+  int64_t text_refresh_steps = 200;             ///< text-vector table: steps between refreshes
+  TableSpec item_table;                         ///< name and dim are set by the model
+  TableSpec bag_table;                          ///< template of every categorical feature's table
+  std::vector<NamedPlacement> placements = {};  ///< what a plan decided for single tables; counts before their specs
+  ShardedEmbeddingOptions embedding;            ///< of all tables together
+  at::ScalarType dtype = at::kFloat;            ///< of rows and parameters; kDouble for tests
 };
 
 /// Throws ConfigError naming the field, its value and the allowed range.

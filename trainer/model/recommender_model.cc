@@ -27,6 +27,12 @@ TableSpec named_table(TableSpec spec, const std::string& name, const ModelOption
   spec.name = name;
   spec.dim = options.dim;
   if (options.dtype == at::kDouble) spec.row_type = RowType::kFloat64;
+  for (const NamedPlacement& decided : options.placements) {
+    if (decided.table != name) continue;
+    spec.placement = decided.placement;
+    spec.owner = decided.owner;
+    spec.column_shards = decided.column_shards;
+  }
   return spec;
 }
 
