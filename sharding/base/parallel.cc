@@ -34,6 +34,8 @@ void set_threads(int threads) {
 
 int threads() { return omp_get_max_threads(); }
 
+int worker() { return omp_get_thread_num(); }
+
 void parallel_for(int64_t count, int64_t grain, const std::function<void(int64_t, int64_t)>& body) {
   RONDO_CHECK_GE(grain, 1);
   const int64_t ranges = (count + grain - 1) / grain;

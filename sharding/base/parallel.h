@@ -11,6 +11,9 @@ namespace rondo {
 void set_threads(int threads);
 int threads();
 
+/// Place of the calling thread in the parallel_for that it works for, in [0, threads()); 0 outside.
+int worker();
+
 /// Calls `body(begin, end)` on disjoint ranges that cover [0, count), in parallel, and returns when all are done.
 ///
 /// Ranges have `grain` elements but for the last, whatever the number of threads, so that what a range computes does

@@ -12,7 +12,7 @@
 namespace rondo {
 namespace {
 
-constexpr int64_t kBagGrain = 64;
+constexpr int64_t kGrainEntries = 1024;  // of bags that one thread sums at a time
 
 /// Calls body(T{}) with the type of a tensor's scalars.
 template <typename Body>
@@ -22,18 +22,31 @@ void with_type(at::ScalarType type, const Body& body) {
   body(float{});
 }
 
-template <typename T>
-void pool(std::span<const T* const> rows, const BagList& bags, const at::Tensor& out) {
+/// Which row each entry of some bags is.
+class EntryRows {
+ public:
+  explicit EntryRows(const BagList& bags)
+      : positions_(bags.positions.defined() ? bags.positions.const_data_ptr<int64_t>() : nullptr), first_(bags.first) {}
+
+  int64_t operator[](int64_t entry) const { return positions_ == nullptr ? first_ + entry : positions_[entry]; }
+
+ private:
+  const int64_t* positions_;
+  int64_t first_;
+};
+
+/// locate(first, rows) finds where the rows of entries first, first + 1, ... lie.
+template <typename T, typename Locate>
+void pool(const Locate& locate, const BagList& bags, const at::Tensor& out) {
   const int64_t* const offsets = bags.offsets.const_data_ptr<int64_t>();
-  const int64_t* const positions = bags.positions.const_data_ptr<int64_t>();
+  const int64_t entries = std::max<int64_t>(1, offsets[bags.bags()]);
   const T* const weights = bags.weights.defined() ? bags.weights.const_data_ptr<T>() : nullptr;
   T* const sums = out.mutable_data_ptr<T>();
-  parallel_for(bags.bags(), kBagGrain, [&](int64_t begin, int64_t end) {
+  const int64_t grain = std::max<int64_t>(1, kGrainEntries * bags.bags() / entries);
+  parallel_for(bags.bags(), grain, [&](int64_t begin, int64_t end) {
     const int64_t first = offsets[begin], last = offsets[end];
     std::vector<const T*> terms(static_cast<size_t>(last - first));
-    for (int64_t i = first; i < last; ++i) {
-      terms[static_cast<size_t>(i - first)] = rows[static_cast<size_t>(positions[i])];
-    }
+    locate(first, std::span(terms));
     sum_bag_rows<T>({.rows = terms.data(),
                      .weights = weights == nullptr ? nullptr : weights + first,
                      .offsets = offsets + begin,
@@ -54,9 +67,9 @@ void for_each_entry(const GradientSource& source, const Body& body) {
     return;
   }
   const int64_t* const offsets = source.bags->offsets.const_data_ptr<int64_t>();
-  const int64_t* const positions = source.bags->positions.const_data_ptr<int64_t>();
+  const EntryRows key_of(*source.bags);
   for (int64_t bag = 0; bag < source.bags->bags(); ++bag) {
-    for (int64_t i = offsets[bag]; i < offsets[bag + 1]; ++i) body(row_of(positions[i]), bag, i);
+    for (int64_t i = offsets[bag]; i < offsets[bag + 1]; ++i) body(row_of(key_of[i]), bag, i);
   }
 }
 
@@ -72,20 +85,31 @@ bool is_weighted(const GradientSource& source) { return source.bags != nullptr &
 void pool_slots(const RowStore& store, std::span<const int64_t> slots, const BagList& bags, const at::Tensor& out) {
   RONDO_CHECK(out.size(0) == bags.bags() && out.size(1) == store.columns().count() && out.stride(1) == 1);
   with_type(out.scalar_type(), [&]<typename T>(T) {
-    std::vector<const T*> rows(slots.size());
-    if (!lies_as(store.spec().row_type, out.scalar_type())) {
-      at::Tensor values = at::empty({static_cast<int64_t>(slots.size()), out.size(1)}, out.scalar_type());
-      store.gather(slots, values);
+    const EntryRows row_of(bags);
+    if (lies_as(store.spec().row_type, out.scalar_type())) {
+      const std::vector<T> nothing(static_cast<size_t>(out.size(1)));
+      const auto in_store = [&](int64_t first, std::span<const T*> rows) {
+        const std::span<const void*> addresses(reinterpret_cast<const void**>(rows.data()), rows.size());
+        if (!bags.positions.defined()) {
+          return store.addresses(slots.subspan(static_cast<size_t>(row_of[first]), rows.size()), nothing.data(),
+                                 addresses);
+        }
+        std::vector<int64_t> asked(rows.size());
+        for (size_t i = 0; i < rows.size(); ++i)
+          asked[i] = slots[static_cast<size_t>(row_of[first + static_cast<int64_t>(i)])];
+        store.addresses(asked, nothing.data(), addresses);
+      };
+      return pool<T>(in_store, bags, out);
+    }
+    at::Tensor values = at::empty({static_cast<int64_t>(slots.size()), out.size(1)}, out.scalar_type());
+    store.gather(slots, values);
+    const T* const gathered = values.const_data_ptr<T>();
+    const auto in_copy = [&](int64_t first, std::span<const T*> rows) {
       for (size_t i = 0; i < rows.size(); ++i) {
-        rows[i] = values.const_data_ptr<T>() + static_cast<int64_t>(i) * out.size(1);
+        rows[i] = gathered + row_of[first + static_cast<int64_t>(i)] * out.size(1);
       }
-      return pool<T>(rows, bags, out);
-    }
-    const std::vector<T> nothing(static_cast<size_t>(out.size(1)));
-    for (size_t i = 0; i < rows.size(); ++i) {
-      rows[i] = slots[i] < 0 ? nothing.data() : static_cast<const T*>(store.values_of(slots[i]));
-    }
-    pool<T>(rows, bags, out);
+    };
+    pool<T>(in_copy, bags, out);
   });
 }
 

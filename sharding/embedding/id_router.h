@@ -8,13 +8,13 @@
 #include "sharding/embedding/partial_bags.h"
 #include "sharding/embedding/routed_ids.h"
 #include "sharding/embedding/table_part.h"
-#include "sharding/exchange/distinct_ids.h"
+#include "sharding/embedding/table_router.h"
 #include "sharding/exchange/id_exchange.h"
 
 namespace rondo {
 
-/// Steps 1 to 3 of DESIGN 4, all tables together: distinct ids, who holds them, ids to the holders, slots there.
-/// Keeps its buffers.
+/// Steps 1 to 3 of DESIGN 4, all tables together: distinct ids, who holds them, ids to the holders, slots there. Tables
+/// are worked on in parallel. Keeps its buffers.
 class IdRouter {
  public:
   IdRouter(std::span<EmbeddingTable> tables, Communicator& comm) : tables_(tables), comm_(comm), ids_(comm) {}
@@ -26,39 +26,19 @@ class IdRouter {
   int64_t bag_entry_bytes() const { return ids_.attached_bytes(); }
 
  private:
-  /// What one table is asked for: its ids and the features that it pools.
-  struct Request {
-    const TableIds& ids;
-    std::span<const PooledFeature> pooled;
-    std::vector<size_t> features;  // of `pooled`, those of this table
-    LookupMode mode;
-  };
-
-  void collect(const EmbeddingTable& table, const Request& request, RoutedIds& routed);
-  std::span<const uint64_t> all_keys(const EmbeddingTable& table, const Request& request);
-  void check_keys(const EmbeddingTable& table, const Request& request, std::span<const uint64_t> keys) const;
-  void split(const EmbeddingTable& table, std::span<const uint64_t> found, size_t home, RoutedTable& routed);
-  void place(const TablePart& part, std::span<const uint64_t> keys, size_t home, LookupMode mode, RoutedPart& routed);
-  void count(const Request& request, RoutedTable& routed) const;
-  void take_features(const EmbeddingTable& table, const Request& request, RoutedIds& routed);
-  void attach(const TablePart& part, const Request& request, std::span<const BagEntries> entries, RoutedPart& routed);
-  void exchange(LookupMode mode, RoutedIds& routed);
-  void resolve(TablePart& part, ReceivedIds& received, LookupMode mode, RoutedPart& routed);
-  void unpack(std::span<const at::ScalarType> weights, const ReceivedIds& received, RoutedPart& routed) const;
+  std::vector<AskedIds> asked(std::span<const TableRequest> requests, const RoutedIds& routed) const;
+  void take(size_t table, std::span<ReceivedIds> received, LookupMode mode, RoutedIds& routed);
+  bool unpack(const TableSpec& spec, std::span<const at::ScalarType> weights, ReceivedIds& received,
+              RoutedPart& routed) const;
+  void resolve(TablePart& part, const ReceivedIds& received, bool distinct, RoutedPart& routed);
 
   std::span<EmbeddingTable> tables_;
   Communicator& comm_;
-  DistinctIds distinct_;
   IdExchange ids_;
-  std::vector<uint64_t> keys_;        // of one table, when they come from several features
-  std::vector<int64_t> position_of_;  // [ids of one table] among its distinct keys
-  std::vector<int64_t> place_of_;     // [distinct] among the keys of its part
-  std::vector<int64_t> row_of_;       // [distinct] among the rows that come home, if it does
-  std::vector<uint8_t> part_of_;      // [distinct]
-  std::vector<uint64_t> part_keys_;
-  std::vector<size_t> part_members_;
-  std::vector<PackedBags> packed_;  // [parts of all tables]
-  std::vector<ReceivedIds> received_;
+  std::vector<TableRouter> routers_;   // [threads]
+  std::vector<PackedBags> packed_;     // [tables]
+  std::vector<int64_t> none_, raw_;    // [world], for tables whose ids go as they are
+  std::vector<ReceivedIds> received_;  // [parts of all tables]
 };
 
 }  // namespace rondo

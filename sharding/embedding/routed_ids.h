@@ -43,9 +43,10 @@ enum class LookupMode : uint8_t {
 
 /// Bags over a matrix of rows: bag b sums weights[i] * rows[positions[i]] for i in [offsets[b], offsets[b + 1]).
 struct BagList {
-  at::Tensor positions;  // int64 [n]
-  at::Tensor offsets;    // int64 [bags + 1]
-  at::Tensor weights;    // [n] of the row type, or undefined for ones
+  at::Tensor positions = {};  // int64 [n]; undefined: entry i is row first + i
+  at::Tensor offsets = {};    // int64 [bags + 1]
+  at::Tensor weights = {};    // [n] of the row type, or undefined for ones
+  int64_t first = 0;
 
   bool defined() const { return offsets.defined(); }
   int64_t bags() const { return offsets.defined() ? offsets.size(0) - 1 : 0; }
@@ -53,7 +54,8 @@ struct BagList {
 
 /// The keys of one part of a table (TablePart), this rank's and those that others ask of this rank. "Home": keys whose
 /// rows come back; the others' are summed into bags where they are. Within the keys for one rank the home ones come
-/// first.
+/// first. A table of which a rank asks sums of bags alone is sent its ids as they are ("raw"): `keys` stays empty, and
+/// what counts keys counts ids.
 struct RoutedPart {
   std::vector<uint64_t> keys;             // [k] distinct; for a part that one rank a key holds, grouped by it
   std::vector<int64_t> occurrences;       // [k], counted ids of this rank
@@ -72,7 +74,8 @@ struct RoutedPart {
   std::vector<int64_t> updated;              // [u], slots
   std::vector<uint64_t> updated_keys;        // [u]
   std::vector<int64_t> updated_occurrences;  // [u], counted ids of the global batch
-  std::vector<int64_t> update_of;            // [sum(receive_rows)], place in `updated`; empty if one rank alone asks
+  std::vector<int64_t>
+      update_of;  // [sum(receive_rows)], place in `updated`; empty if one rank alone asks, for distinct keys
 };
 
 struct RoutedTable {

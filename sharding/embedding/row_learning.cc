@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstddef>
 #include <iterator>
+#include <ranges>
 #include <utility>
 
 #include "sharding/base/check.h"
@@ -72,11 +73,12 @@ void RowLearning::run(const RoutedIds& routed, std::span<const TableRows> rows, 
         if (!spreads_squares(*member.part)) collect(group, member, routed, step);
       }
     });
-    for (Member& member : group.members) {
+    // From the last table back: its rows were looked up last and may still be in the cache.
+    for (Member& member : group.members | std::views::reverse) {
       if (clip_norm_ == 0.0) {
         update(member);
       } else {
-        add_up(member);
+        add_up(member, {});
       }
     }
   }
@@ -95,6 +97,7 @@ void RowLearning::update(Member& member) const {
       block.occurrences = block.occurrences.subspan(first, count);
       block.keys = block.keys.subspan(first, count);
       block.gradients = at::empty({end - begin, member.part->width()}, scalar_type(member.part->spec()));
+      store.fetch(block.slots);  // while the gradients are added up
       member.terms.sum(begin, block.gradients);
       store.update(block);
     });
@@ -105,14 +108,20 @@ void RowLearning::update(Member& member) const {
   member.sources.clear();
 }
 
-/// The gradients of all rows at once, for who must see them before any row is updated. Does it once.
-void RowLearning::add_up(Member& member) const {
+/// The gradients of all rows at once, for who must see them before any row is updated, and where `squares` is defined
+/// [rows, 1] the sums of their squares. Does it once.
+void RowLearning::add_up(Member& member, const at::Tensor& squares) const {
   if (member.update.gradients.defined()) return;
   const int64_t rows = member.terms.rows(), width = member.part->width();
   const at::ScalarType type = scalar_type(member.part->spec());
   member.update.gradients = member.total.take(rows * width, type).view({rows, width});
   parallel_for(rows, kRowGrain, [&](int64_t begin, int64_t end) {
-    member.terms.sum(begin, member.update.gradients.narrow(0, begin, end - begin));
+    const at::Tensor block = member.update.gradients.narrow(0, begin, end - begin);
+    member.terms.sum(begin, block);
+    if (!squares.defined()) return;
+    with_type(type, [&]<typename T>(T) {
+      sums_of_squares(block.const_data_ptr<T>(), end - begin, width, squares.mutable_data_ptr<T>() + begin);
+    });
   });
 }
 
@@ -319,13 +328,9 @@ void RowLearning::exchange_squares(Group& group, const RoutedIds& routed, const 
     at::Tensor squares;
     if (part.first_column(me) >= 0) {
       collect(group, member, routed, step);
-      add_up(member);
-      const at::Tensor& gradients = member.update.gradients;
-      for (const int rank : part.columns_of) rows[static_cast<size_t>(rank)] = gradients.size(0);
-      squares = at::empty({gradients.size(0), 1}, group.type);
-      with_type(group.type, [&]<typename T>(T) {
-        sums_of_squares(gradients.const_data_ptr<T>(), gradients.size(0), part.width(), squares.mutable_data_ptr<T>());
-      });
+      for (const int rank : part.columns_of) rows[static_cast<size_t>(rank)] = member.terms.rows();
+      squares = at::empty({member.terms.rows(), 1}, group.type);
+      add_up(member, squares);
     }
     const std::span<const int64_t> kept = route_rows_.emplace_back(std::move(rows));
     routes.push_back({1, kept, kept});

@@ -70,7 +70,7 @@ class RowLearning {
   void plan(Group& group, const RoutedIds& routed);
   void fill(const Group& group, const Member& member, const RoutedPart& routed) const;
   void collect(const Group& group, Member& member, const RoutedIds& routed, const LearningStep& step) const;
-  void add_up(Member& member) const;
+  void add_up(Member& member, const at::Tensor& squares) const;
   void exchange_squares(Group& group, const RoutedIds& routed, const LearningStep& step);
   void update(Member& member) const;
   void clip(const LearningStep& step);

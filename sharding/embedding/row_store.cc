@@ -26,14 +26,8 @@ namespace {
 
 constexpr int64_t kRowGrain = 256;
 constexpr int64_t kChunk = 16;  // rows that are fetched while the chunk before is worked on
-constexpr int64_t kCacheLineBytes = 64;
 
 using Slots = std::variant<KeyIndex, DenseSlots>;
-
-/// Bytes [first, last) of a record.
-struct ByteRange {
-  int64_t first, last;
-};
 
 const TableSpec& validated(const TableSpec& spec) {
   validate(spec);
@@ -148,18 +142,17 @@ template <typename Body>
 void RowStore::Impl::for_each_chunk(std::span<const int64_t> wanted, ByteRange fetched, const Body& body) const {
   parallel_for(static_cast<int64_t>(wanted.size()), kRowGrain, [&](int64_t begin, int64_t end) {
     std::byte* rows[2][kChunk];
-    const auto fetch = [&](int64_t first, std::byte** chunk) {
+    const auto fetch_chunk = [&](int64_t first, std::byte** chunk) {
       for (int64_t i = first; i < std::min(end, first + kChunk); ++i) {
         std::byte* const row = wanted[i] < 0 ? nullptr : blocks.row(wanted[i]);
         chunk[i - first] = row;
         if (row == nullptr) continue;
-        // To the second cache: the first has too few lines under way for so many rows.
-        for (int64_t at = fetched.first; at < fetched.last; at += kCacheLineBytes) __builtin_prefetch(row + at, 0, 2);
+        fetch_bytes(row, fetched);
       }
     };
-    fetch(begin, rows[0]);
+    fetch_chunk(begin, rows[0]);
     for (int64_t first = begin, turn = 0; first < end; first += kChunk, turn ^= 1) {
-      fetch(first + kChunk, rows[turn ^ 1]);
+      fetch_chunk(first + kChunk, rows[turn ^ 1]);
       body(first, std::min(kChunk, end - first), rows[turn]);
     }
   });
@@ -217,13 +210,16 @@ void RowStore::Impl::check_gradients(const RowUpdate& update) const {
               (given.scalar_type() == compute_type() && given.numel() == rows && given.is_contiguous()));
 }
 
-/// Sums of squares of the columns held, of rows [first, first + squares.size()) of `update`; left as they are when
-/// nothing asks for them.
+/// Sums of squares of the columns held, or the mean squares that are given, of rows [first, first + squares.size()) of
+/// `update`; left as they are when nothing asks for them.
 template <typename T>
 void RowStore::Impl::measure(const RowUpdate& update, int64_t first, std::span<T> squares) const {
-  if (!spec.optimizer.check_finite && !takes_mean_squares(spec.optimizer)) return;
   const int64_t width = columns.count(), count = static_cast<int64_t>(squares.size());
-  sums_of_squares(update.gradients.const_data_ptr<T>() + first * width, count, width, squares.data());
+  if (update.mean_squares.defined()) {
+    std::copy_n(update.mean_squares.const_data_ptr<T>() + first, count, squares.data());
+  } else if (spec.optimizer.check_finite || takes_mean_squares(spec.optimizer)) {
+    sums_of_squares(update.gradients.const_data_ptr<T>() + first * width, count, width, squares.data());
+  }
   if (!spec.optimizer.check_finite) return;
   for (int64_t i = 0; i < count; ++i) {
     if (!std::isfinite(squares[i])) [[unlikely]]
@@ -361,7 +357,13 @@ void RowStore::gather(std::span<const int64_t> slots, at::Tensor& values) const 
                         });
 }
 
-const void* RowStore::values_of(int64_t slot) const { return impl_->blocks.row(slot); }
+void RowStore::addresses(std::span<const int64_t> slots, const void* absent, std::span<const void*> values) const {
+  for (size_t i = 0; i < slots.size(); ++i) values[i] = slots[i] < 0 ? absent : impl_->blocks.row(slots[i]);
+}
+
+void RowStore::fetch(std::span<const int64_t> slots) const {
+  for (const int64_t slot : slots) fetch_bytes(impl_->blocks.row(slot), {0, impl_->layout.record_bytes});
+}
 
 void RowStore::statistics(std::span<const int64_t> slots, int64_t step, std::span<float> counts,
                           std::span<uint8_t> trained) const {

@@ -78,8 +78,11 @@ class RowStore {
   /// number_copy (exchange/wire_codec.h) makes of it.
   void gather(std::span<const int64_t> slots, at::Tensor& values) const;
 
-  /// Where the values of a slot lie, [columns] of the row type; they never move. REQUIRES: a slot that was found.
-  const void* values_of(int64_t slot) const;
+  /// Where the values of each slot lie, [columns] of the row type; they never move. `absent` for slot -1.
+  void addresses(std::span<const int64_t> slots, const void* absent, std::span<const void*> values) const;
+
+  /// Starts to bring rows to the second cache, for a few hundred that are about to be updated.
+  void fetch(std::span<const int64_t> slots) const;
 
   /// p[i] <- count decayed to `step`, 0 for slot -1; trained[i] <- 1 if ever updated.
   void statistics(std::span<const int64_t> slots, int64_t step, std::span<float> counts,

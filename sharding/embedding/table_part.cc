@@ -70,10 +70,6 @@ int64_t TablePart::first_column(int rank) const {
   return at == columns_of.end() ? -1 : (at - columns_of.begin()) * width();
 }
 
-int64_t TablePart::first_key(const RoutedPart& routed, int rank) const {
-  return holders == Holders::kOne ? sum_before(routed.send_rows, rank) : 0;
-}
-
 int64_t TablePart::first_home(const RoutedPart& routed, int rank) const {
   return routed.first_home + (holders == Holders::kOne ? sum_before(routed.send_home, rank) : 0);
 }

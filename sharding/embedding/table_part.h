@@ -44,8 +44,7 @@ struct TablePart {
   /// Are bags of this part summed by who holds its rows?
   bool sums_partially() const { return holders != Holders::kAll && spec().way_home == WayHome::kSums; }
 
-  /// Place of the first key for `rank` among this rank's keys, and of its first home row among the table's.
-  int64_t first_key(const RoutedPart& routed, int rank) const;
+  /// Place of the first home row of `rank` among the table's.
   int64_t first_home(const RoutedPart& routed, int rank) const;
 };
 

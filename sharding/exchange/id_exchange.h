@@ -20,7 +20,7 @@ struct AskedIds {
   std::span<const int32_t> attached = {};
 
   /// [world] words to each rank, and a number to each rank that travels with the counts (keys whose rows are to come
-  /// back). Empty on all ranks or on none: then nothing is attached, and the number is that of the keys.
+  /// back, or what the caller likes). Empty on all ranks or on none: then nothing is attached, and the number is that of the keys.
   std::span<const int64_t> attached_words = {};
   std::span<const int64_t> home = {};
 };
