@@ -1,6 +1,7 @@
 #include "trainer/nn/products.h"
 
 #include <ATen/ops/empty.h>
+#include <ATen/ops/from_blob.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/mm.h>
 
@@ -20,7 +21,9 @@ constexpr int64_t kElementsPerRange = 1 << 15;
 /// A clear rule instead of a stopwatch: two runs on one machine give the same bits.
 bool mkl_is_faster() { return __builtin_cpu_is("intel") != 0; }
 
-bool by_onednn(const at::Tensor& x) { return x.scalar_type() == at::kFloat && x.is_cpu() && !mkl_is_faster(); }
+bool by_onednn(const at::Tensor& x) {
+  return x.scalar_type() == at::kFloat && x.is_cpu() && !mkl_is_faster() && onednn::available();
+}
 
 onednn::Matrix<float> matrix(const at::Tensor& x) { return {x.const_data_ptr<float>(), x.size(0), x.size(1)}; }
 
@@ -48,8 +51,17 @@ at::Tensor multiply(const onednn::Matrix<float>& left, const onednn::Matrix<floa
   return out;
 }
 
+/// In fp32, by LibTorch.
+at::Tensor widened(const onednn::Matrix<uint16_t>& matrix) {
+  const int64_t stored[] = {matrix.transposed ? matrix.columns : matrix.rows,
+                            matrix.transposed ? matrix.rows : matrix.columns};
+  const at::Tensor bits = at::from_blob(const_cast<uint16_t*>(matrix.data), stored, at::kBFloat16);
+  return matrix.transposed ? bits.to(at::kFloat).t() : bits.to(at::kFloat);
+}
+
 /// The first `rows` rows of a product of factors in bf16.
 at::Tensor multiply(const onednn::Matrix<uint16_t>& left, const onednn::Matrix<uint16_t>& right, int64_t rows) {
+  if (!onednn::available()) return at::mm(widened(left), widened(right)).narrow(0, 0, rows);
   at::Tensor out = at::empty({left.rows, right.columns}, at::kFloat);
   onednn::multiply(left, right, out.mutable_data_ptr<float>());
   return out.narrow(0, 0, rows);
