@@ -27,4 +27,15 @@ PackedRowsPtr make_packed_rows(std::vector<int32_t> tokens, std::vector<int64_t>
   return rows;
 }
 
+PackedRowsPtr first_rows(const PackedRows& rows) {
+  std::vector<int32_t> tokens;
+  std::vector<int64_t> offsets{0};
+  for (int64_t t = 0; t < rows.texts(); ++t) {
+    RONDO_CHECK_GE(rows.length(t), 1, "rows of text ", t);
+    tokens.push_back(rows.tokens[static_cast<size_t>(rows.offsets[static_cast<size_t>(t)])]);
+    offsets.push_back(t + 1);
+  }
+  return make_packed_rows(std::move(tokens), std::move(offsets), rows.digests);
+}
+
 }  // namespace rondo

@@ -28,4 +28,8 @@ using PackedRowsPtr = std::shared_ptr<const PackedRows>;
 PackedRowsPtr make_packed_rows(std::vector<int32_t> tokens, std::vector<int64_t> offsets,
                                std::vector<uint64_t> digests);
 
+/// The first row of each text alone: texts of one row, whose dropout is that of the first. REQUIRES: no text without
+/// rows.
+PackedRowsPtr first_rows(const PackedRows& rows);
+
 }  // namespace rondo

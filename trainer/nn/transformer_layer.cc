@@ -9,6 +9,10 @@ namespace {
 /// Places of a layer that drop; site 0 of a network is its embedding. Part of what a seed means: never renumber.
 enum Site : uint64_t { kAttentionWeights = 1, kAttentionOutput = 2, kOutput = 3, kSitesPerLayer = 4 };
 
+PackedDropout dropout_at(double probability, const PackedBatch& batch, int64_t layer, Site site) {
+  return {batch.rows, DropoutSite(probability, batch.context, static_cast<uint64_t>(layer) * kSitesPerLayer + site)};
+}
+
 }  // namespace
 
 TransformerLayer::TransformerLayer(const std::string& name, const TransformerLayerOptions& shape,
@@ -31,17 +35,27 @@ void TransformerLayer::collect(const std::string& name, ParameterList& list) con
 }
 
 at::Tensor TransformerLayer::forward(const at::Tensor& x, const PackedBatch& batch, int64_t layer) const {
-  const auto dropout = [&](double probability, Site site) {
-    return PackedDropout{batch.rows,
-                         DropoutSite(probability, batch.context, static_cast<uint64_t>(layer) * kSitesPerLayer + site)};
-  };
-  const at::Tensor attended =
-      packed_attention(attention_self.forward(x), options.heads, dropout(options.attention_dropout, kAttentionWeights));
-  const at::Tensor middle = residual_norm({attention_output.product(attended), attention_output.bias}, x,
-                                          attention_norm, dropout(options.hidden_dropout, kAttentionOutput));
+  return finish(attend(x, batch, layer), x, batch, layer);
+}
+
+at::Tensor TransformerLayer::forward_first(const at::Tensor& x, const PackedBatch& batch, int64_t layer) const {
+  const PackedBatch first{first_rows(*batch.rows), batch.context};
+  return finish(pool_first(attend(x, batch, layer), batch.rows), pool_first(x, batch.rows), first, layer);
+}
+
+at::Tensor TransformerLayer::attend(const at::Tensor& x, const PackedBatch& batch, int64_t layer) const {
+  return packed_attention(attention_self.forward(x), options.heads,
+                          dropout_at(options.attention_dropout, batch, layer, kAttentionWeights));
+}
+
+at::Tensor TransformerLayer::finish(const at::Tensor& attended, const at::Tensor& x, const PackedBatch& batch,
+                                    int64_t layer) const {
+  const at::Tensor middle =
+      residual_norm({attention_output.product(attended), attention_output.bias}, x, attention_norm,
+                    dropout_at(options.hidden_dropout, batch, layer, kAttentionOutput));
   const at::Tensor hidden = bias_gelu(intermediate.product(middle), intermediate.bias);
   return residual_norm({output.product(hidden), output.bias}, middle, output_norm,
-                       dropout(options.hidden_dropout, kOutput));
+                       dropout_at(options.hidden_dropout, batch, layer, kOutput));
 }
 
 }  // namespace rondo

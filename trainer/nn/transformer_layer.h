@@ -42,6 +42,14 @@ struct TransformerLayer {
 
   /// [rows, width] to [rows, width]. `layer` is its place in the network: it tells its dropout from the others'.
   at::Tensor forward(const at::Tensor& x, const PackedBatch& batch, int64_t layer) const;
+
+  /// The first row of each text of what `forward` gives, [texts, width]: all that is behind the attention is computed for
+  /// these rows alone. What the last layer owes to a pooling that reads [CLS] and nothing else.
+  at::Tensor forward_first(const at::Tensor& x, const PackedBatch& batch, int64_t layer) const;
+
+ private:
+  at::Tensor attend(const at::Tensor& x, const PackedBatch& batch, int64_t layer) const;
+  at::Tensor finish(const at::Tensor& attended, const at::Tensor& x, const PackedBatch& batch, int64_t layer) const;
 };
 
 }  // namespace rondo

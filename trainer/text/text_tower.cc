@@ -123,6 +123,7 @@ struct TextTower::Impl {
     }
   }
 
+  /// Of what `encoded` gave.
   at::Tensor pooled(const at::Tensor& x, const PackedRowsPtr& rows) const {
     switch (options.pooling) {
       case TextPooling::kMean:
@@ -130,18 +131,30 @@ struct TextTower::Impl {
       case TextPooling::kMax:
         return pool_max(x, rows);
       case TextPooling::kCls:
+        return x;
       case TextPooling::kPooler:
-        break;
+        return at::tanh(pooler.forward(x));
     }
-    const at::Tensor first = pool_first(x, rows);
-    return options.pooling == TextPooling::kPooler ? at::tanh(pooler.forward(first)) : first;
+    throw InternalError("an unknown pooling");
+  }
+
+  bool reads_first_alone() const {
+    return options.pooling == TextPooling::kCls || options.pooling == TextPooling::kPooler;
+  }
+
+  /// What the pooling reads: all rows, or the first of each text.
+  at::Tensor encoded(at::Tensor x, const PackedBatch& batch) const {
+    const size_t whole = reads_first_alone() && !layers.empty() ? layers.size() - 1 : layers.size();
+    for (size_t i = 0; i < whole; ++i) x = layers[i].forward(x, batch, static_cast<int64_t>(i));
+    if (!reads_first_alone()) return x;
+    return layers.empty() ? pool_first(x, batch.rows)
+                          : layers[whole].forward_first(x, batch, static_cast<int64_t>(whole));
   }
 
   at::Tensor forward(const PackedBatch& batch) const {
     const DropoutSite site(options.hidden_dropout_prob, batch.context, kEmbeddingSite);
     at::Tensor x = embed_tokens({word.weight, position.weight, token_type.weight}, embedding_norm, {batch.rows, site});
-    for (size_t i = 0; i < layers.size(); ++i) x = layers[i].forward(x, batch, static_cast<int64_t>(i));
-    x = pooled(x, batch.rows);
+    x = pooled(encoded(x, batch), batch.rows);
     if (projection.weight.defined()) x = projection.forward(x);
     return options.normalize ? x / x.norm(2, {1}, /*keepdim=*/true).clamp_min(1e-12) : x;  // [texts, width]
   }
