@@ -14,6 +14,7 @@
 #include "sharding/comm/thread_communicator.h"
 #include "sharding/comm/watchdog.h"
 #include "sharding/handle/mpi_session.h"
+#include "trainer/nn/tensor_memory.h"
 #include "trainer/telemetry/error_file.h"
 
 namespace rondo {
@@ -39,6 +40,7 @@ RankFailure failure_of(int rank, const LastBeat& last, const std::exception& err
 void start_threads(int wanted, int local_size) {
   const int cores = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
   set_threads(wanted > 0 ? wanted : std::max(1, cores / local_size));
+  keep_tensor_memory();
 }
 
 void run_under_launcher(const RankOptions& options, const std::function<void(RankProcess&)>& body,

@@ -19,6 +19,7 @@
 #include "sharding/base/parallel.h"
 #include "sharding/base/stopwatch.h"
 #include "tests/bench/text_model.h"
+#include "trainer/nn/tensor_memory.h"
 #include "trainer/optim/adam_w.h"
 
 namespace rondo::bench {
@@ -351,6 +352,7 @@ Options parse(int argc, char** argv) {
 
 bool run(const Options& options) {
   set_threads(options.threads);
+  keep_tensor_memory();
   TextBench bench(options);
   std::istringstream modes(options.mode);
   bool good = true;

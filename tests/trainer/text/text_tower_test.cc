@@ -198,13 +198,16 @@ TEST(TextTowerTest, DropsWhereBertDoes) {
   TextTowerOptions options = small_options();
   options.hidden_dropout_prob = 0.2;
   options.attention_probs_dropout_prob = 0.4;
-  const TextTower tower(options, "t", 3, at::kDouble);
-  randomize(tower);
-  const StepContext context{.seed = 4, .step = 9, .training = true};
-  const auto texts = random_texts(1, 7, 20);
-  std::vector<at::Tensor> expected;
-  for (const auto& text : texts) expected.push_back(PaddedBert(tower, options, context).encode({text})[0]);
-  EXPECT_LT(largest_difference(tower.encode(pack(texts), context), at::stack(expected)), 1e-10);
+  for (const TextPooling pooling : {TextPooling::kMean, TextPooling::kPooler}) {
+    options.pooling = pooling;
+    const TextTower tower(options, "t", 3, at::kDouble);
+    randomize(tower);
+    const StepContext context{.seed = 4, .step = 9, .training = true};
+    const auto texts = random_texts(1, 7, 20);
+    std::vector<at::Tensor> expected;
+    for (const auto& text : texts) expected.push_back(PaddedBert(tower, options, context).encode({text})[0]);
+    EXPECT_LT(largest_difference(tower.encode(pack(texts), context), at::stack(expected)), 1e-10);
+  }
 }
 
 TEST(TextTowerTest, Fp32FollowsFp64) {
