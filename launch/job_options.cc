@@ -211,6 +211,7 @@ std::string model_digest(proto::Job job) {
   job.clear_train();
   job.clear_evaluation();
   job.clear_communication();
+  job.clear_exchange();
   job.clear_plan();
   std::string text;
   google::protobuf::TextFormat::PrintToString(job, &text);
@@ -346,6 +347,7 @@ JobOptions to_options(const JobText& text) {
   }
   to.text_weights = job.text().weights();
   to.train = to_train(job.train());
+  to.train.overlap_exchange = job.exchange().overlap();
   to.evaluation = to_evaluation(job);
   to.synth = {job.synth().users(), job.synth().items(), job.synth().events(), job.seed()};
   to.has_schema = job.has_schema();

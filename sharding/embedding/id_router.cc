@@ -37,9 +37,10 @@ void check_feature(const PooledFeature& feature, const TableSpec& spec) {
 
 }  // namespace
 
-void IdRouter::route(std::span<const TableIds> ids, std::span<const PooledFeature> pooled, LookupMode mode,
+void IdRouter::begin(std::span<const TableIds> ids, std::span<const PooledFeature> pooled, LookupMode mode,
                      RoutedIds& routed) {
   RONDO_CHECK_EQ(ids.size(), tables_.size());
+  RONDO_CHECK(routed_ == nullptr, "a batch is being routed");
   routed.mode = mode;
   routed.tables.resize(tables_.size());
   routed.pooled.assign(pooled.size(), {});
@@ -63,25 +64,32 @@ void IdRouter::route(std::span<const TableIds> ids, std::span<const PooledFeatur
       routers_[static_cast<size_t>(worker())].ask(tables_[t], requests[t], routed, packed_[t]);
     }
   });
-  const std::vector<AskedIds> wanted = asked(requests, routed);
-  received_.resize(wanted.size());
-  ids_.exchange_counts(wanted, received_);
-  ids_.exchange_ids(wanted, received_);
+  routed_ = &routed;
+  collect_asked(requests);
+  received_.resize(asked_.size());
+  ids_.send_counts(asked_, received_);
+}
+
+void IdRouter::advance() { ids_.send_ids(asked_, received_); }
+
+void IdRouter::finish() {
+  ids_.take_ids(asked_, received_);
   std::vector<size_t> first(tables_.size());  // of each table in received_
   for (size_t t = 1; t < first.size(); ++t) first[t] = first[t - 1] + tables_[t - 1].parts.size();
-  parallel_for(tables, 1, [&](int64_t begin, int64_t end) {
+  parallel_for(static_cast<int64_t>(tables_.size()), 1, [&](int64_t begin, int64_t end) {
     for (auto t = static_cast<size_t>(begin); t < static_cast<size_t>(end); ++t) {
-      take(t, std::span(received_).subspan(first[t], tables_[t].parts.size()), mode, routed);
+      take(t, std::span(received_).subspan(first[t], tables_[t].parts.size()));
     }
   });
+  routed_ = nullptr;
 }
 
 /// Step 3: what goes to the holders, part by part.
-std::vector<AskedIds> IdRouter::asked(std::span<const TableRequest> requests, const RoutedIds& routed) const {
-  std::vector<AskedIds> asked;
+void IdRouter::collect_asked(std::span<const TableRequest> requests) {
+  asked_.clear();
   for (size_t t = 0; t < tables_.size(); ++t) {
     for (size_t p = 0; p < tables_[t].parts.size(); ++p) {
-      const RoutedPart& part = routed.tables[t].parts[p];
+      const RoutedPart& part = routed_->tables[t].parts[p];
       const bool raw = requests[t].is_raw(tables_[t]);
       AskedIds ids{.keys = part.keys,
                    .occurrences = part.occurrences,
@@ -92,29 +100,28 @@ std::vector<AskedIds> IdRouter::asked(std::span<const TableRequest> requests, co
         ids.attached_words = part.send_attached;
         ids.home = raw ? raw_ : part.send_home;
       }
-      asked.push_back(ids);
+      asked_.push_back(ids);
     }
   }
-  return asked;
 }
 
 /// What all ranks ask of this rank's rows of one table.
-void IdRouter::take(size_t table, std::span<ReceivedIds> received, LookupMode mode, RoutedIds& routed) {
+void IdRouter::take(size_t table, std::span<ReceivedIds> received) {
   std::vector<at::ScalarType> weights;
-  for (const RoutedFeature& feature : routed.pooled) {
+  for (const RoutedFeature& feature : routed_->pooled) {
     if (feature.table != table) continue;
     weights.push_back(feature.pooling == Pooling::kWeighted ? scalar_type(tables_[table].spec) : at::kLong);
   }
   for (size_t p = 0; p < received.size(); ++p) {
     TablePart& part = tables_[table].parts[p];
-    RoutedPart& asked = routed.tables[table].parts[p];
+    RoutedPart& asked = routed_->tables[table].parts[p];
     const bool distinct = unpack(part.spec(), weights, received[p], asked);
     asked.slots.resize(received[p].keys.size());
     asked.updated.clear();
     asked.updated_keys.clear();
     asked.updated_occurrences.clear();
     asked.update_of.clear();
-    if (mode == LookupMode::kEvaluate) {
+    if (routed_->mode == LookupMode::kEvaluate) {
       part.store.find(received[p].keys, asked.slots);
     } else {
       resolve(part, received[p], distinct, asked);

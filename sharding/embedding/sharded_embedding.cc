@@ -33,12 +33,13 @@ struct ShardedEmbedding::Impl {
       : comm(communicator),
         tables(make_tables(std::move(specs), seed, comm)),
         router(tables, comm),
+        ahead(tables, comm),
         rows(tables, comm),
         learning(tables, options.clip_norm, comm) {}
 
   Communicator& comm;
   std::vector<EmbeddingTable> tables;
-  IdRouter router;
+  IdRouter router, ahead;
   RowLookup rows;
   RowLearning learning;
 };
@@ -89,8 +90,18 @@ RoutedIds ShardedEmbedding::route(std::span<const TableIds> ids, LookupMode mode
 
 void ShardedEmbedding::route(std::span<const TableIds> ids, LookupMode mode, std::span<const PooledFeature> pooled,
                              RoutedIds& routed) {
-  impl_->router.route(ids, pooled, mode, routed);
+  impl_->router.begin(ids, pooled, mode, routed);
+  impl_->router.advance();
+  impl_->router.finish();
 }
+
+void ShardedEmbedding::begin_route(std::span<const TableIds> ids, LookupMode mode,
+                                   std::span<const PooledFeature> pooled, RoutedIds& routed) {
+  impl_->ahead.begin(ids, pooled, mode, routed);
+}
+
+void ShardedEmbedding::advance_route() { impl_->ahead.advance(); }
+void ShardedEmbedding::finish_route() { impl_->ahead.finish(); }
 
 EmbeddedBatch ShardedEmbedding::lookup(const RoutedIds& routed, int64_t step) {
   EmbeddedBatch batch{std::vector<TableRows>(impl_->tables.size()), std::vector<at::Tensor>(routed.pooled.size())};
@@ -121,8 +132,8 @@ void ShardedEmbedding::backward(const RoutedIds& routed, std::span<const TableRo
 }
 
 ShardedEmbedding::Traffic ShardedEmbedding::traffic() const {
-  return {.id_bytes = impl_->router.id_bytes(),
-          .bag_entry_bytes = impl_->router.bag_entry_bytes(),
+  return {.id_bytes = impl_->router.id_bytes() + impl_->ahead.id_bytes(),
+          .bag_entry_bytes = impl_->router.bag_entry_bytes() + impl_->ahead.bag_entry_bytes(),
           .row_bytes = impl_->rows.row_bytes(),
           .bag_bytes = impl_->rows.bag_bytes(),
           .gradient_bytes = impl_->learning.gradient_bytes(),

@@ -69,6 +69,14 @@ class ShardedEmbedding {
   RoutedIds route(std::span<const TableIds> ids, LookupMode mode, std::span<const PooledFeature> pooled = {});
   void route(std::span<const TableIds> ids, LookupMode mode, std::span<const PooledFeature> pooled, RoutedIds& routed);
 
+  /// The same in three parts, between which the stages of the batch before come (DESIGN 4): ids asked and counts under
+  /// way; ids under way; rows made for new keys. One batch at a time; whole routings may come between as well. `routed`
+  /// must stay where it is until finish. Left unfinished on all ranks, it is given up.
+  void begin_route(std::span<const TableIds> ids, LookupMode mode, std::span<const PooledFeature> pooled,
+                   RoutedIds& routed);
+  void advance_route();
+  void finish_route();
+
   /// Steps 4 and 5: rows back, bags of pooled features. `step` is the step about to be made (counts are decayed to
   /// it). Does not change the stores but for new rows.
   EmbeddedBatch lookup(const RoutedIds& routed, int64_t step);

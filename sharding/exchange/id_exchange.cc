@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <numeric>
+#include <utility>
 
 #include "sharding/base/check.h"
 
@@ -82,7 +83,7 @@ void reset(const AskedIds& asked, ReceivedIds& received) {
 
 }  // namespace
 
-void IdExchange::exchange_counts(std::span<const AskedIds> asked, std::span<ReceivedIds> received) {
+void IdExchange::send_counts(std::span<const AskedIds> asked, std::span<ReceivedIds> received) {
   RONDO_CHECK_EQ(asked.size(), received.size());
   const auto world = static_cast<size_t>(comm_.size());
   int64_t each_rank = 0;
@@ -92,7 +93,8 @@ void IdExchange::exchange_counts(std::span<const AskedIds> asked, std::span<Rece
   }
   if (world == 1) return;
   const int64_t total = comm_.size() * each_rank;
-  const at::Tensor send = send_.take(total, at::kLong), receive = receive_.take(total, at::kLong);
+  const at::Tensor send = send_.take(total, at::kLong);
+  incoming_ = receive_.take(total, at::kLong);
   auto* out = send.mutable_data_ptr<int64_t>();
   for (size_t rank = 0; rank < world; ++rank) {
     for (const AskedIds& ids : asked) {
@@ -103,9 +105,14 @@ void IdExchange::exchange_counts(std::span<const AskedIds> asked, std::span<Rece
     }
   }
   const std::vector<int64_t> each(world, each_rank);
-  comm_.all_to_all(send, each, receive, each, kCountsTag)->wait();
-  const auto* in = receive.const_data_ptr<int64_t>();
-  for (size_t rank = 0; rank < world; ++rank) {
+  under_way_ = comm_.all_to_all(send, each, incoming_, each, kCountsTag);
+}
+
+void IdExchange::take_counts(std::span<const AskedIds> asked, std::span<ReceivedIds> received) {
+  if (under_way_ == nullptr) return;
+  under_way_->wait();
+  const auto* in = incoming_.const_data_ptr<int64_t>();
+  for (size_t rank = 0; rank < static_cast<size_t>(comm_.size()); ++rank) {
     for (size_t t = 0; t < asked.size(); ++t) {
       received[t].rows[rank] = *in++;
       if (asked[t].attached_words.empty()) continue;
@@ -172,13 +179,19 @@ void IdExchange::lay_out(std::span<const AskedIds> asked, std::span<const Receiv
   }
 }
 
-void IdExchange::exchange_ids(std::span<const AskedIds> asked, std::span<ReceivedIds> received) {
+void IdExchange::send_ids(std::span<const AskedIds> asked, std::span<ReceivedIds> received) {
+  take_counts(asked, received);
   lay_out(asked, received);
   const int64_t outgoing = sum_before(send_words_, comm_.size()), incoming = sum_before(receive_words_, comm_.size());
-  const at::Tensor send = send_.take(outgoing, at::kLong), receive = receive_.take(incoming, at::kLong);
+  const at::Tensor send = send_.take(outgoing, at::kLong);
+  incoming_ = receive_.take(incoming, at::kLong);
   pack(asked, send.mutable_data_ptr<int64_t>());
-  if (comm_.size() > 1) comm_.all_to_all(send, send_words_, receive, receive_words_, kIdsTag)->wait();
-  unpack(asked, receive.const_data_ptr<int64_t>(), received);
+  if (comm_.size() > 1) under_way_ = comm_.all_to_all(send, send_words_, incoming_, receive_words_, kIdsTag);
+}
+
+void IdExchange::take_ids(std::span<const AskedIds> asked, std::span<ReceivedIds> received) {
+  if (under_way_ != nullptr) std::exchange(under_way_, nullptr)->wait();
+  unpack(asked, incoming_.const_data_ptr<int64_t>(), received);
 }
 
 }  // namespace rondo

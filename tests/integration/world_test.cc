@@ -78,6 +78,22 @@ TEST_P(WorldTest, TheBackendDoesNotChangeABit) {
   });
 }
 
+TEST_P(WorldTest, RoutingAheadDoesNotChangeABit) {
+  const auto ahead = tiny_run(at::kFloat, Placement::kRowWise, RowOptimizerKind::kAdam, DenseOptimizerKind::kAdamW);
+  auto in_turn = ahead;
+  in_turn.train.overlap_exchange = false;
+  on_each_rank([&](Communicator& comm) {
+    const TrainingRun expected = run_training(comm, in_turn);
+    const TrainingRun got = run_training(comm, ahead);
+    EXPECT_EQ(got.losses, expected.losses);
+    const auto worst = deviation(got, expected);
+    EXPECT_EQ(worst.value, 0.0) << worst.where;
+    for (const auto& [table, rows] : expected.rows) {
+      EXPECT_EQ(got.rows.at(table).size(), rows.size()) << table;
+    }
+  });
+}
+
 RONDO_INSTANTIATE_RANK_TEST(WorldTest);
 
 }  // namespace

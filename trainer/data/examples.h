@@ -23,6 +23,8 @@ void validate(const ExampleOptions& options);
 struct DataCursor {
   int64_t epoch = 0;
   int64_t next = 0;  // examples of this epoch already used
+
+  bool operator==(const DataCursor&) const = default;
 };
 
 /// The training examples of a split, in an order that is a pure function of (seed, epoch, index). Targets without a

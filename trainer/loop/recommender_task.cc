@@ -1,5 +1,9 @@
 #include "trainer/loop/recommender_task.h"
 
+#include <utility>
+
+#include "sharding/base/check.h"
+
 namespace rondo {
 
 RecommenderTask::RecommenderTask(const TrainOptions& options, const ExampleOptions& examples,
@@ -8,13 +12,27 @@ RecommenderTask::RecommenderTask(const TrainOptions& options, const ExampleOptio
       comm_(comm),
       examples_(data.events, data.split, examples, recommender.seed),
       optimizer_(make_dense_optimizer(options, recommender.model.parameters())),
-      train_step_(recommender.model, recommender.embedding, *optimizer_, comm, recommender.seed) {}
+      train_step_(recommender.model, recommender.embedding, *optimizer_, comm, recommender.seed),
+      overlap_(options.overlap_exchange) {}
 
 StepResult RecommenderTask::step(DataCursor& cursor, const StepPlan& plan) {
   if ((plan.step - 1) % recommender_.model.options().text_refresh_steps == 0) {
     recommender_.model.refresh_text_vectors(recommender_.embedding, {recommender_.seed, plan.step, false});
   }
-  return train_step_.run(examples_.next(cursor, plan.global_batch, comm_.rank(), comm_.size()), plan);
+  const auto read = [&](DataCursor& from) {
+    return examples_.next(from, plan.global_batch, comm_.rank(), comm_.size());
+  };
+  if (!next_cursor_) {
+    now_ = read(cursor);
+  } else {
+    RONDO_CHECK(*std::exchange(next_cursor_, std::nullopt) == cursor, "the batch read ahead is not the next one");
+    now_ = std::move(next_);
+    cursor = after_next_;
+  }
+  if (!overlap_ || plan.last) return train_step_.run(now_, nullptr, plan);
+  next_cursor_ = after_next_ = cursor;
+  next_ = read(after_next_);
+  return train_step_.run(now_, &next_, plan);
 }
 
 }  // namespace rondo

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 
 #include "sharding/comm/communicator.h"
 #include "trainer/data/examples.h"
@@ -30,6 +31,10 @@ class RecommenderTask final : public TrainTask {
   TrainingExamples examples_;
   std::unique_ptr<DenseOptimizer> optimizer_;
   TrainStep train_step_;
+  bool overlap_;
+  Batch now_, next_;
+  std::optional<DataCursor> next_cursor_;  // where next_ begins, when it has been read
+  DataCursor after_next_;
 };
 
 }  // namespace rondo

@@ -61,7 +61,12 @@ StepResult TrainLoop::run_step(const TrainHooks& hooks) {
   const int64_t epoch = cursor_.epoch;
   const double learning_rate = factor(options_.schedule, step - 1, total_steps_);
   const bool stop = hooks.stop_requested && hooks.stop_requested();
-  const StepResult result = task_.step(cursor_, {step, learning_rate, options_.clip_norm, options_.global_batch, stop});
+  const StepResult result = task_.step(cursor_, {.step = step,
+                                                 .learning_rate_factor = learning_rate,
+                                                 .clip_norm = options_.clip_norm,
+                                                 .global_batch = options_.global_batch,
+                                                 .stop = stop,
+                                                 .last = step == total_steps_});
   step_ = step;
   if (hooks.on_step) hooks.on_step({step, total_steps_, epoch, learning_rate, result});
   return result;

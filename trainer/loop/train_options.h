@@ -18,8 +18,9 @@ struct TrainOptions {
   int64_t global_batch = 512;                                  ///< examples of a step, over all ranks
   ScheduleOptions schedule{ScheduleShape::kLinear, 100, 0.0};  ///< of all learning rates
   DenseOptimizerKind dense_optimizer = DenseOptimizerKind::kAdamW;
-  AdamWOptions adam_w;     ///< SGD takes its learning rate and weight decay
-  double clip_norm = 1.0;  ///< of the dense gradients; 0: never
+  AdamWOptions adam_w;           ///< SGD takes its learning rate and weight decay
+  double clip_norm = 1.0;        ///< of the dense gradients; 0: never
+  bool overlap_exchange = true;  ///< route the next batch behind a step; the numbers are the same
   int64_t log_steps = 50;
   int64_t checkpoint_steps = 0;  ///< 0: at the end only
   int64_t keep_checkpoints = 3;

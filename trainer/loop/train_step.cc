@@ -1,5 +1,6 @@
 #include "trainer/loop/train_step.h"
 
+#include <utility>
 #include <vector>
 
 #include "sharding/base/stopwatch.h"
@@ -17,16 +18,22 @@ TrainStep::TrainStep(RecommenderModel& model, ShardedEmbedding& embedding, Dense
       gradient_sum_(values_of(model.parameters()), comm),
       seed_(seed) {}
 
-StepResult TrainStep::run(const Batch& batch, const StepPlan& plan) {
+StepResult TrainStep::run(const Batch& batch, const Batch* next, const StepPlan& plan) {
   const StepContext context{seed_, plan.step, /*training=*/true};
   StepResult result;
   Stopwatch watch;
-  const RoutedIds routed = embedding_.route(model_.ids(batch), LookupMode::kTrain);  // ids to owners
+  if (std::exchange(routed_ahead_, next != nullptr)) {
+    embedding_.finish_route();
+    std::swap(now_, ahead_);
+  } else {
+    embedding_.route(model_.ids(batch), LookupMode::kTrain, {}, now_);  // ids to owners
+  }
   result.phase_ms.push_back({"route", 1e3 * watch.restart()});
-  const std::vector<TableRows> tables = embedding_.forward(routed, plan.step);  // rows back: [distinct, dim] each
+  const std::vector<TableRows> tables = embedding_.forward(now_, plan.step);  // rows back: [distinct, dim] each
   result.phase_ms.push_back({"rows", 1e3 * watch.restart()});
 
-  const BatchRows rows{routed, tables};
+  if (next != nullptr) embedding_.begin_route(model_.ids(*next), LookupMode::kTrain, {}, ahead_);
+  const BatchRows rows{now_, tables};
   const at::Tensor users = model_.normalized(model_.user_vectors(batch, rows, context));  // [batch, dim]
   const at::Tensor items = model_.normalized(model_.item_vectors(batch, rows, context));  // [batch, dim]
   const std::vector<int64_t> sizes = share_sizes(batch.global_size, comm_.size());
@@ -36,6 +43,7 @@ StepResult TrainStep::run(const Batch& batch, const StepPlan& plan) {
   StepAgreement agreement(comm_, loss.item<double>(), plan.stop);
   result.phase_ms.push_back({"forward", 1e3 * watch.restart()});
 
+  if (next != nullptr) embedding_.advance_route();
   loss.backward();
   agreement.wait();
   require_finite(agreement.loss(), "loss", plan.step);
@@ -44,7 +52,7 @@ StepResult TrainStep::run(const Batch& batch, const StepPlan& plan) {
   gradient_sum_.finish();  // dense: summed over ranks
   const StepVerdict verdict = optimizer_.step({plan.step - 1, plan.learning_rate_factor, plan.clip_norm});
   require_finite(verdict.finite ? 0.0 : verdict.gradient_norm, "gradient", plan.step);
-  embedding_.backward(routed, tables, plan.step,
+  embedding_.backward(now_, tables, plan.step,
                       plan.learning_rate_factor);  // row gradients to owners, which update them
   result.phase_ms.push_back({"update", 1e3 * watch.restart()});
 

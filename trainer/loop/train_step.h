@@ -21,8 +21,10 @@ class TrainStep {
   TrainStep(RecommenderModel& model, ShardedEmbedding& embedding, DenseOptimizer& optimizer, Communicator& comm,
             uint64_t seed);
 
-  /// Throws ConfigError on every rank, before anything is updated, when the loss or a dense gradient is not finite.
-  StepResult run(const Batch& batch, const StepPlan& plan);
+  /// `next`, where not null, is the batch of the next call: its ids travel behind this step's forward and backward
+  /// pass. Throws ConfigError on every rank, before anything is updated, when the loss or a dense gradient is not
+  /// finite.
+  StepResult run(const Batch& batch, const Batch* next, const StepPlan& plan);
 
  private:
   RecommenderModel& model_;
@@ -31,6 +33,8 @@ class TrainStep {
   Communicator& comm_;
   GradientBuckets gradient_sum_;
   uint64_t seed_;
+  RoutedIds now_, ahead_;
+  bool routed_ahead_ = false;  // `ahead_` is under way
 };
 
 }  // namespace rondo

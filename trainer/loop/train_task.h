@@ -17,6 +17,7 @@ struct StepPlan {
   double clip_norm = 0.0;             // of the dense gradients; 0: never
   int64_t global_batch = 0;           // examples of a step over all ranks; the last batch of an epoch may have fewer
   bool stop = false;                  // this rank's wish to stop afterwards
+  bool last = false;                  // of the run: nothing need be prepared for another one
 };
 
 /// The name is a literal.

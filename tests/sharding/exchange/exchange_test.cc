@@ -43,8 +43,9 @@ TEST_P(ExchangeTest, IdsOfAllTablesReachTheirOwners) {
       std::vector<AskedIds> asked;
       for (int t = 0; t < kTables; ++t) asked.push_back({keys[t], occurrences[t], rows[t], t == 2});
       std::vector<ReceivedIds> received(kTables);
-      exchange.exchange_counts(asked, received);
-      exchange.exchange_ids(asked, received);
+      exchange.send_counts(asked, received);
+      exchange.send_ids(asked, received);
+      exchange.take_ids(asked, received);
       for (int t = 0; t < kTables; ++t) {
         std::vector<uint64_t> expected;
         std::vector<int64_t> expected_occurrences;
