@@ -44,10 +44,12 @@ class IdleBlocks {
     return block;
   }
 
-  /// False: there is no room for it.
+  /// Where there is no room left, all others go first: they are of sizes that nobody asks for any more. False: it is
+  /// too large by itself.
   bool keep(void* block, size_t bytes) {
     const std::scoped_lock lock(mutex_);
-    if (idle_ + static_cast<int64_t>(bytes) > kMostIdleBytes) return false;
+    if (static_cast<int64_t>(bytes) > kMostIdleBytes) return false;
+    if (idle_ + static_cast<int64_t>(bytes) > kMostIdleBytes) drop_all();
     blocks_[bytes].push_back(block);
     idle_ += static_cast<int64_t>(bytes);
     return true;
@@ -59,6 +61,14 @@ class IdleBlocks {
   }
 
  private:
+  void drop_all() {
+    for (const auto& [bytes, blocks] : blocks_) {
+      for (void* block : blocks) std::free(block);
+    }
+    blocks_.clear();
+    idle_ = 0;
+  }
+
   std::mutex mutex_;
   std::map<size_t, std::vector<void*>> blocks_;
   int64_t idle_ = 0;

@@ -51,6 +51,13 @@ TEST_F(TensorMemoryTest, LeavesSmallTensorsToMalloc) {
 TEST_F(TensorMemoryTest, KeepsNoMoreThanItsBound) {
   block_of(size_t{kMostIdleBytes} + 1);
   EXPECT_LE(idle_tensor_bytes(), kMostIdleBytes);
+  // Untouched, so that they cost no memory. Together they are more: what came last stays.
+  block_of(static_cast<size_t>(kMostIdleBytes / 4 * 3));
+  at::Tensor last = block_of(static_cast<size_t>(kMostIdleBytes / 2));
+  const void* place = last.const_data_ptr();
+  last.reset();
+  EXPECT_LE(idle_tensor_bytes(), kMostIdleBytes);
+  EXPECT_EQ(block_of(static_cast<size_t>(kMostIdleBytes / 2)).const_data_ptr(), place);
 }
 
 TEST_F(TensorMemoryTest, TensorsGrowAsBefore) {
