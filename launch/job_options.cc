@@ -139,6 +139,7 @@ TextTowerOptions to_text_tower(const proto::Text& from) {
   to.hidden_dropout_prob = from.hidden_dropout_prob();
   to.attention_probs_dropout_prob = from.attention_probs_dropout_prob();
   to.pooling = to_pooling(from.pooling());
+  to.precision = from.products() == proto::PRODUCTS_BF16 ? ProductPrecision::kBFloat16 : ProductPrecision::kFloat32;
   return to;
 }
 

@@ -105,6 +105,12 @@ std::string nested(const std::string& path, const std::string& value, std::strin
   return text;
 }
 
+TEST(JobOptionsTest, ProductsOfTheTextTowerAreRoundedOnlyWhenAsked) {
+  EXPECT_EQ(load_job({}, {}).model.text.precision, ProductPrecision::kFloat32);
+  EXPECT_EQ(load_job({}, {"text.products=PRODUCTS_BF16"}).model.text.precision, ProductPrecision::kBFloat16);
+  EXPECT_THAT(refusal({"text.products=FP16"}), HasSubstr("text.products"));
+}
+
 TEST(JobOptionsTest, EveryBadValueIsNamedAndFoundAsTheJobSaysIt) {
   const std::vector<std::pair<std::string, std::string>> bad = {
       {"name", "\"a/b\""},
