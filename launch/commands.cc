@@ -13,6 +13,7 @@ std::span<const Command> commands() {
       Command{"train", "trains a job; alone, or one rank a process under mpirun or srun", run_train},
       Command{"evaluate", "evaluates a checkpoint over the whole catalogue, beside the floors", run_evaluate},
       Command{"recommend", "recommends items to a user or to a history", run_recommend},
+      Command{"encode", "writes a vector for each text of a file", run_encode},
       Command{"import", "checks a BERT folder of Hugging Face or sentence-transformers", run_import},
       Command{"export", "writes the text tower of a run as a folder that others load", run_export},
       Command{"inspect", "says what is in a dataset or checkpoint folder", run_inspect},

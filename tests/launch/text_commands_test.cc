@@ -9,6 +9,7 @@
 #include "sharding/base/error.h"
 #include "tests/launch/command_fixture.h"
 #include "trainer/storage/file_system.h"
+#include "trainer/storage/hdf5_file.h"
 #include "trainer/text/packed_texts.h"
 #include "trainer/text/text_export.h"
 
@@ -110,6 +111,14 @@ TEST_F(TextCommandsTest, ATowerStartsFromAFolderAndNeedsItNoMore) {
   EXPECT_EQ(after.tower.pooling, TextPooling::kMax);
   EXPECT_NEAR(vector_of(path("exported"), "thing 3").norm().item<double>(), 1.0, 1e-5);
 
+  write("texts.txt", "thing 3\n");
+  ASSERT_EQ(run({"encode", "--run", path("run"), "--texts", path("texts.txt"), "--out", path("run.h5")}), 0);
+  const auto encoded = Hdf5Reader(path("run.h5")).read<float>("vectors");
+  const at::Tensor of_export = vector_of(path("exported"), "thing 3")[0];
+  for (size_t j = 0; j < encoded.size(); ++j) {
+    EXPECT_NEAR(encoded[j], of_export[static_cast<int64_t>(j)].item<float>(), 1e-6);
+  }
+
   ASSERT_EQ(run({"evaluate", "--run", path("run")}), 0);
   std::filesystem::remove_all(path("run/index"));
   ASSERT_EQ(run({"recommend", "--run", path("run"), "--user", "u3", "--json"}), 0);
@@ -126,6 +135,37 @@ TEST_F(TextCommandsTest, RefusesAJobThatContradictsItsWeights) {
   EXPECT_THAT(refusal<ConfigError>(training({"--set", "text.num_attention_heads=4"})), HasSubstr("has 2"));
   EXPECT_THAT(refusal<ConfigError>(training({"--set", "text.weights=" + path("none")})), HasSubstr("no folder"));
   EXPECT_THAT(refusal<ConfigError>(training({"--set", "text.max_tokens=17"})), HasSubstr("text.max_tokens"));
+}
+
+TEST_F(TextCommandsTest, EncodesAFileOfTexts) {
+  write("texts.txt", "thing 1\r\n\nthing 12 3");
+  ASSERT_EQ(run({"encode", "--from", model(), "--texts", path("texts.txt"), "--out", path("x.h5")}), 0);
+  const Hdf5Reader lines(path("x.h5"));
+  ASSERT_EQ(lines.shape("vectors"), (std::vector<int64_t>{3, kWidth}));
+  const std::vector<float> vectors = lines.read<float>("vectors");
+  const std::vector<std::string> texts{"thing 1", "", "thing 12 3"};
+  for (size_t i = 0; i < texts.size(); ++i) {
+    const at::Tensor expected = vector_of(model(), texts[i]);
+    for (size_t j = 0; j < kWidth; ++j) {
+      EXPECT_NEAR(vectors[i * kWidth + j], expected[0][static_cast<int64_t>(j)].item<float>(), 1e-6) << i << " " << j;
+    }
+  }
+  EXPECT_EQ(lines.attribute_text("model"), model());
+  EXPECT_EQ(lines.attribute_text("max_tokens"), "12");
+
+  write("texts.jsonl", "{\"t\": \"thing 1\"}\n{\"t\": \"\"}\n{\"t\": \"thing 12 3\"}\n");
+  ASSERT_EQ(run({"encode", "--from", model(), "--texts", path("texts.jsonl"), "--column", "t", "--out", path("y.h5")}),
+            0);
+  EXPECT_EQ(Hdf5Reader(path("y.h5")).read<float>("vectors"), vectors);
+
+  EXPECT_THAT(refusal<ConfigError>({"encode", "--texts", path("texts.txt"), "--out", path("x.npy")}),
+              HasSubstr("either --run or --from"));
+  EXPECT_THAT(refusal<ConfigError>({"encode", "--from", model(), "--texts", path("texts.txt"), "--out", path("x.npy"),
+                                    "--max-tokens", "17"}),
+              HasSubstr("at most the positions of the model (16), got 17"));
+  EXPECT_THAT(refusal<DataError>({"encode", "--from", model(), "--texts", path("none.txt"), "--out", path("x.npy")}),
+              HasSubstr("none.txt"));
+  EXPECT_FALSE(std::filesystem::exists(path("x.npy")));
 }
 
 TEST_F(TextCommandsTest, ExportNeedsATower) {

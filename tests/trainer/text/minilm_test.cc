@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <vector>
 
+#include "tests/trainer/text/batch_independence.h"
 #include "trainer/text/packed_texts.h"
 #include "trainer/text/text_folder.h"
 
@@ -58,6 +59,14 @@ TEST_F(MiniLmTest, GivesTheVectorsOfTransformers) {
     const at::Tensor cls = encode(folder, TextPooling::kCls, dtype);
     expect_start(cls, {-0.0235359, -0.5266787, 0.1784779, -0.1466050, -0.0007968, 0.1057141});
   }
+}
+
+TEST_F(MiniLmTest, AVectorDoesNotDependOnItsBatch) {
+  const TextFolder folder = read_text_folder(model_folder());
+  const TextTower tower(folder.tower, "text", 1, at::kFloat);
+  load_weights(folder.weights, "text", tower);
+  const WordPiece tokenizer(folder.tokenizer.vocabulary, folder.tokenizer.options);
+  EXPECT_LT(testing::largest_batch_effect(tower, tokenizer, 1000), 1e-5);
 }
 
 }  // namespace
