@@ -70,19 +70,24 @@ function(rondo_rank_test name)
   endforeach()
 endfunction()
 
-# rondo_fuzz_test(<name> SOURCES ... [DEPS ...])
+# rondo_fuzz_test(<name> SOURCES ... [DEPS ...] [SECONDS n])
 #
 # A fuzz target in the form of libFuzzer (LLVMFuzzerTestOneInput, and kFuzzSeeds), driven by tests/support/fuzz_main.cc: the
-# same seeds and mutations each time.
+# same seeds and mutations each time, and with SECONDS more of them until that time has passed.
 function(rondo_fuzz_test name)
-  cmake_parse_arguments(ARG "" "" "SOURCES;DEPS" ${ARGN})
+  cmake_parse_arguments(ARG "" "SECONDS" "SOURCES;DEPS" ${ARGN})
   add_executable(${name} ${ARG_SOURCES} ${PROJECT_SOURCE_DIR}/tests/support/fuzz_main.cc)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests)
   target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR})
   target_link_libraries(${name} PRIVATE rondo_flags ${ARG_DEPS} rondo::base)
-  add_test(NAME ${name} COMMAND ${name})
+  set(label fast)
+  if(ARG_SECONDS)
+    set(label fuzz)
+    set(ARG_SECONDS --seconds ${ARG_SECONDS})
+  endif()
+  add_test(NAME ${name} COMMAND ${name} ${ARG_SECONDS})
   math(EXPR timeout "120 * ${RONDO_TIMEOUT_FACTOR}")
-  set_tests_properties(${name} PROPERTIES TIMEOUT ${timeout} LABELS fast)
+  set_tests_properties(${name} PROPERTIES TIMEOUT ${timeout} LABELS ${label})
 endfunction()
 
 # rondo_program_test(<name> SOURCES ... [DEPS ...] [LABELS ...] [TIMEOUT seconds] [RANKS n])

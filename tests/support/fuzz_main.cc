@@ -1,8 +1,10 @@
 // Drives LLVMFuzzerTestOneInput without libFuzzer: each seed of the target, then mutations of the seeds (bytes changed,
 // removed, repeated, parts of two seeds joined), the same on every machine. What the target aborts on is printed first
-// where a file is given, so that it can be run again: `target INPUT...` runs files.
+// where a file is given, so that it can be run again: `target INPUT...` runs files. `target --seconds N` goes on with
+// further mutations until so much time has passed.
 #include <unistd.h>
 
+#include <chrono>
 #include <csignal>
 #include <cstdint>
 #include <cstdio>
@@ -86,16 +88,20 @@ class Mutator {
 int main(int argc, char** argv) {
   std::signal(SIGABRT, report);
   std::signal(SIGSEGV, report);
-  for (int i = 1; i < argc; ++i) {
+  const bool timed = argc == 3 && std::string(argv[1]) == "--seconds";
+  const std::chrono::seconds wanted(timed ? std::stoll(argv[2]) : 0);
+  const auto start = std::chrono::steady_clock::now();
+  for (int i = 1; i < argc && !timed; ++i) {
     std::ifstream file(argv[i], std::ios::binary);
     run(std::string(std::istreambuf_iterator<char>(file), {}));
   }
-  if (argc > 1) return 0;
+  if (argc > 1 && !timed) return 0;
   std::vector<std::string> seeds;
   for (const char* const* seed = kFuzzSeeds; *seed != nullptr; ++seed) seeds.emplace_back(*seed);
   for (const std::string& seed : seeds) run(seed);
   Mutator mutator(seeds);
-  for (uint64_t round = 0; round < kRounds; ++round) run(mutator.mutate(round));
-  std::printf("%zu seeds and %llu mutations passed\n", seeds.size(), static_cast<unsigned long long>(kRounds));
+  uint64_t round = 0;
+  for (; round < kRounds || std::chrono::steady_clock::now() - start < wanted; ++round) run(mutator.mutate(round));
+  std::printf("%zu seeds and %llu mutations passed\n", seeds.size(), static_cast<unsigned long long>(round));
   return 0;
 }
