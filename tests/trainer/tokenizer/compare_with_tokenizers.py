@@ -1,13 +1,17 @@
 #!/usr/bin/env python3
 """Compares our WordPiece with the `tokenizers` package: all code points, random strings, texts of data sets.
 
-    compare_with_tokenizers.py PROBE [--data FOLDER] [--random N]
+    compare_with_tokenizers.py PROBE [--data FOLDER] [--random N] [--peers FOLDER] [--model FOLDER]
+
+--model, a folder with a tokenizer.json (default: minilm in --peers, itself build/peers by default): its tokens are
+compared on all of that, by both of its front doors, and with added tokens.
 
 Exit code 77 (skipped) where the package, in the version that the tables are made from, is absent.
 """
 
 import argparse
 import gzip
+import json
 import pathlib
 import random
 import struct
@@ -102,10 +106,29 @@ def random_texts(count):
     return texts
 
 
+def strings_of(value):
+    if isinstance(value, str):
+        return [value]
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [text for part in parts for text in strings_of(part)]
+
+
 def data_texts(folder):
-    for path in sorted(pathlib.Path(folder).rglob("*.gz")):
-        with gzip.open(path, "rb") as file:
-            yield path, [line.decode("utf-8", "replace") for line in file.read().split(b"\n")]
+    """Every line of every text file, and every string of a line that is JSON."""
+    for path in sorted(pathlib.Path(folder).rglob("*")):
+        if not path.is_file() or path.suffix not in (".gz", ".csv", ".tsv", ".txt", ".jsonl", ".json"):
+            continue
+        opened = gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb")
+        with opened as file:
+            texts = [line.decode("utf-8", "replace") for line in file.read().split(b"\n")]
+        if ".json" in path.name:
+            for line in list(texts):
+                try:
+                    texts += strings_of(json.loads(line))
+                except ValueError:
+                    pass
+        # A lone surrogate, which JSON may escape, is no text.
+        yield path, [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
 
 
 def reference_tokenizer(options, vocabulary, max_tokens):
@@ -143,13 +166,74 @@ def invalid_utf8(probe):
                    [reference_words((1, 1, 1), text.decode("utf-8", "replace")) for text in raw])
 
 
+def compare_saved(probe, what, texts, path, reference, max_tokens=0):
+    reference.no_padding()
+    reference.no_truncation()
+    if max_tokens:
+        reference.enable_truncation(max_tokens)
+    theirs = [encoding.ids for encoding in reference.encode_batch(texts)]
+    lines = probe.lines("saved", (), [text.encode() for text in texts], path, max_tokens, "-")
+    return compare(f"tokens of {what} by {path}, max_tokens {max_tokens}", texts,
+                   [list(map(int, line.split())) for line in lines], theirs)
+
+
+def with_added_tokens(document):
+    """Behind the vocabulary, of all kinds; one that stands in the vocabulary."""
+    document = json.loads(json.dumps(document))
+    id = max(document["model"]["vocab"].values()) + 1
+    for content, normalized in (("[e1]", False), ("<x", False), ("Tok", False), ("Token", False), ("\u00e9!", False),
+                                ("\u5b57", False), ("Caf\u00e9", True), ("a b", True), ("\u5b57\u5b57", True),
+                                ("1.5", True), ("tokenize", True), ("the", True)):
+        known = document["model"]["vocab"].get(content)
+        document["added_tokens"].append({"id": id if known is None else known, "content": content, "single_word": False,
+                                         "lstrip": normalized, "rstrip": False, "normalized": normalized,
+                                         "special": not normalized})
+        id += known is None
+    return document
+
+
+def sprinkled(texts):
+    rng = random.Random(5)
+    parts = ["[e1]", "<x", "<X", "Tok", "Token", "token", "\u00e9!", "e\u0301!", "\u5b57", "\u5b57\u5b57", "CAF\u00c9",
+             "cafe\u0301", "A  B", "a\tb", "a b", "1.5", "Tokenizer", "the", "The", " ", "[CLS]"]
+    return [text[:rng.randrange(len(text) + 1)] + "".join(rng.choice(parts) for _ in range(rng.randrange(1, 6))) + text
+            for text in texts]
+
+
+def compare_model(probe, model, data, count):
+    path = model / "tokenizer.json"
+    reference = tokenizers.Tokenizer.from_file(str(path))
+    texts = random_texts(count)
+    good = compare_saved(probe, "all code points", code_point_texts(), path, reference)
+    for max_tokens in (0, 5, 128):
+        good &= compare_saved(probe, "random strings", texts, path, reference, max_tokens)
+    for name, found in data_texts(data) if data else ():
+        good &= compare_saved(probe, str(name), found, path, reference)
+    document = json.loads(path.read_text(encoding="utf-8"))
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        by_id = sorted(document["model"]["vocab"], key=document["model"]["vocab"].get)
+        (folder / "vocab.txt").write_text("\n".join(by_id) + "\n", encoding="utf-8", newline="\n")
+        (folder / "tokenizer_config.json").write_text(
+            json.dumps({"do_lower_case": document["normalizer"]["lowercase"]}), encoding="utf-8")
+        good &= compare_saved(probe, "random strings", texts, folder, reference)
+        added = folder / "added.json"
+        added.write_text(json.dumps(with_added_tokens(document)), encoding="utf-8")
+        good &= compare_saved(probe, "strings with added tokens", sprinkled(texts), added,
+                              tokenizers.Tokenizer.from_file(str(added)))
+    return good
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("probe")
     parser.add_argument("--data")
     parser.add_argument("--random", type=int, default=100000)
+    parser.add_argument("--peers", default="build/peers")
+    parser.add_argument("--model")
     arguments = parser.parse_args()
     probe = Probe(arguments.probe)
+    model = pathlib.Path(arguments.model or pathlib.Path(arguments.peers) / "minilm")
     some = [(1, 1, 1), (0, 0, 0)]
     good = compare_words(probe, "all code points", code_point_texts(), ALL_OPTIONS if arguments.data else some)
     texts = random_texts(arguments.random)
@@ -167,6 +251,10 @@ def main():
             learned = probe.lines("learn", (1, 1, 1), [text.encode() for text in texts], 8000)
             vocabulary.write_text("\n".join(learned) + "\n", encoding="utf-8", newline="\n")
             good &= compare_ids(probe, str(path), texts, vocabulary, (1, 1, 1), 64)
+    if (model / "tokenizer.json").exists():
+        good &= compare_model(probe, model, arguments.data, arguments.random)
+    else:
+        print(f"no tokenizer.json in {model}: no saved tokenizer was compared")
     sys.exit(0 if good else 1)
 
 

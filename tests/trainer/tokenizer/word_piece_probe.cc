@@ -4,13 +4,16 @@
 //   word_piece_probe words LOWERCASE STRIP_ACCENTS HANDLE_CHINESE          its words
 //   word_piece_probe ids   LOWERCASE STRIP_ACCENTS HANDLE_CHINESE VOCAB MAX_TOKENS    its tokens
 //   word_piece_probe pairs ...                                             tokens of texts 0 and 1, 2 and 3, ...
+//   word_piece_probe saved PATH MAX_TOKENS -                               tokens by a saved tokenizer
 //   word_piece_probe learn LOWERCASE STRIP_ACCENTS HANDLE_CHINESE SIZE     the vocabulary learned from all
 #include <cstdint>
 #include <cstdio>
 #include <iostream>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "trainer/tokenizer/tokenizer_files.h"
 #include "trainer/tokenizer/vocabulary_learner.h"
 #include "trainer/tokenizer/word_piece.h"
 
@@ -53,6 +56,14 @@ void print_words(const rondo::WordRules& rules, const std::vector<std::string>& 
 int main(int argc, char** argv) {
   const std::vector<std::string> arguments(argv + 1, argv + argc);
   if (arguments.size() < 4) return 2;
+  if (arguments[0] == "saved") {
+    rondo::SavedTokenizer saved = rondo::read_tokenizer_at(arguments[1], true);
+    const WordPiece tokenizer(std::move(saved.vocabulary), saved.options);
+    for (const std::string& text : read_texts()) {
+      print(tokenizer.encode(text, {.specials = true, .max_tokens = std::stoll(arguments[2])}));
+    }
+    return 0;
+  }
   const rondo::NormalizerOptions normalizer{.lowercase = arguments[1] == "1",
                                             .strip_accents = arguments[2] == "1",
                                             .handle_chinese_chars = arguments[3] == "1"};
