@@ -4,6 +4,7 @@
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/core/Generator.h>
+#include <ATen/ops/matmul.h>
 #include <ATen/ops/randperm.h>
 #include <sys/resource.h>
 
@@ -19,6 +20,7 @@
 #include "sharding/base/parallel.h"
 #include "sharding/base/stopwatch.h"
 #include "tests/bench/text_model.h"
+#include "trainer/nn/products.h"
 #include "trainer/nn/tensor_memory.h"
 #include "trainer/optim/adam_w.h"
 
@@ -74,13 +76,26 @@ int64_t code_points(const std::string& text) {
   return std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<uint8_t>(c) & 0xC0) != 0x80; });
 }
 
+double relative_difference(const at::Tensor& actual, const at::Tensor& expected) {
+  return (actual.to(at::kDouble) - expected).abs().max().item<double>() / expected.abs().max().item<double>();
+}
+
+/// Of one product of MiniLM's size: largest difference from fp64 over largest value.
+double product_error(ProductPrecision precision) {
+  const at::Tensor x = initial_normal({512, 384}, 1.0, 1, "x", at::kFloat);
+  const at::Tensor weight = initial_normal({1536, 384}, 1.0, 1, "weight", at::kFloat);
+  const at::Tensor product = linear_product(as_factor(x, precision), as_factor(weight, precision), {});
+  return relative_difference(product, at::matmul(x.to(at::kDouble), weight.to(at::kDouble).t()));
+}
+
 class TextBench {
  public:
   explicit TextBench(const Options& options)
       : options_(options),
         folder_(read_text_folder(options.model)),
         texts_(read_lines(options.texts, options.limit)),
-        tokenizer_(folder_.tokenizer.vocabulary, folder_.tokenizer.options) {
+        tokenizer_(folder_.tokenizer.vocabulary, folder_.tokenizer.options),
+        product_error_(product_error(precision())) {
     if (static_cast<int64_t>(texts_.size()) < options.batch) {
       throw ConfigError(concat("--texts must hold at least one batch of ", options.batch, ", got ", texts_.size()));
     }
@@ -89,6 +104,7 @@ class TextBench {
 
   /// Whether what it measured is right.
   bool run(const std::string& mode) {
+    if (!verify("a product", product_error_, options_.bf16 ? 2e-2 : 1e-5)) return false;
     if (mode == "full" || mode == "full_random") return train(mode);
     if (mode == "encode") return encode();
     if (mode == "tokenize") return tokenize();
@@ -163,11 +179,8 @@ class TextBench {
   std::vector<std::string> texts_;
   std::vector<int64_t> lengths_;  // code points
   WordPiece tokenizer_;
+  double product_error_;
 };
-
-double relative_difference(const at::Tensor& actual, const at::Tensor& expected) {
-  return (actual.to(at::kDouble) - expected).abs().max().item<double>() / expected.abs().max().item<double>();
-}
 
 bool TextBench::verify(const char* what, double error, double bound) {
   std::cerr << "verify: " << what << ", largest difference from fp64 over largest value " << error << ", bound "
@@ -212,6 +225,7 @@ void TextBench::report(const std::string& mode, nlohmann::json figures) const {
   figures["max_len"] = options_.max_len;
   figures["threads"] = options_.threads;
   figures["bf16"] = options_.bf16;
+  figures["product_error"] = product_error_;
   figures["device"] = "cpu";
   std::cout << "RESULT " << figures.dump() << std::endl;
 }
@@ -369,6 +383,9 @@ int main(int argc, char** argv) {
   } catch (const rondo::Error& error) {
     std::cerr << "text_bench: " << error.what() << std::endl;
     return static_cast<int>(error.exit_code());
+  } catch (const boost::program_options::error& error) {
+    std::cerr << "text_bench: " << error.what() << "; --help says more" << std::endl;
+    return static_cast<int>(rondo::ExitCode::kUsage);
   } catch (const std::exception& error) {
     std::cerr << "text_bench: " << error.what() << std::endl;
     return 70;
