@@ -43,8 +43,8 @@ struct TransformerLayer {
   /// [rows, width] to [rows, width]. `layer` is its place in the network: it tells its dropout from the others'.
   at::Tensor forward(const at::Tensor& x, const PackedBatch& batch, int64_t layer) const;
 
-  /// The first row of each text of what `forward` gives, [texts, width]: all that is behind the attention is computed for
-  /// these rows alone. What the last layer owes to a pooling that reads [CLS] and nothing else.
+  /// The first row of each text of what `forward` gives, [texts, width]: all that is behind the attention is computed
+  /// for these rows alone. What the last layer owes to a pooling that reads [CLS] and nothing else.
   at::Tensor forward_first(const at::Tensor& x, const PackedBatch& batch, int64_t layer) const;
 
  private:
