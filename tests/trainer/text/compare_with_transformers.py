@@ -90,7 +90,7 @@ def mean_vectors(tokenizer, model, texts, max_tokens, batch=16):
 
 
 def report(what, difference, limit):
-    good = difference < limit
+    good = difference < limit  # not for NaN
     print(f"{what}: {difference:.3g} (limit {limit:g}){'' if good else '  FAILED'}", flush=True)
     return good
 
@@ -184,7 +184,7 @@ def compare_training(texts, scratch):
             if key.endswith("key.bias"):
                 continue
             difference = ((value - theirs[key]).abs().max() / theirs[key].abs().max()).item()
-            if difference > worst:
+            if not difference <= worst:  # NaN, too
                 worst, which = difference, key
         good &= report(f"weights after {len(batches)} steps in {name} (moved by {moved:.2g}), worst {which}", worst, 1e-4)
     return good
