@@ -3,8 +3,6 @@
 #include <algorithm>
 
 #include "sharding/base/check.h"
-#include "sharding/base/permutation.h"
-#include "sharding/base/random.h"
 
 namespace rondo {
 namespace {
@@ -100,25 +98,21 @@ void TrainingExamples::find_positives(std::span<const int64_t> training) {
 }
 
 Batch TrainingExamples::next(DataCursor& cursor, int64_t global_batch, int rank, int world) const {
-  RONDO_CHECK(cursor.next >= 0 && cursor.next < size(), "cursor at ", cursor.next, " of ", size(), " examples");
-  RONDO_CHECK(global_batch > 0 && rank >= 0 && rank < world, "batch ", global_batch, ", rank ", rank, " of ", world);
-  const int64_t global_size = std::min(global_batch, size() - cursor.next);
-  const int64_t begin = cursor.next + global_size * rank / world;
-  const int64_t end = cursor.next + global_size * (rank + 1) / world;
+  RONDO_CHECK(rank >= 0 && rank < world, "rank ", rank, " of ", world);
+  const BatchRange range = next_range(cursor, global_batch, size());
+  const int64_t begin = range.first + range.size * rank / world;
+  const int64_t end = range.first + range.size * (rank + 1) / world;
   Batch batch = empty_batch(end - begin);
-  batch.epoch = cursor.epoch;
-  batch.first = cursor.next;
-  batch.global_size = global_size;
-  const CounterRandom random(seed_, static_cast<uint64_t>(cursor.epoch), RandomPurpose::kExampleOrder);
-  const Permutation order(targets_.size(), random.bits(0, 0));
+  batch.epoch = range.epoch;
+  batch.first = range.first;
+  batch.global_size = range.size;
+  const Permutation order = epoch_order(size(), range.epoch, seed_);
   for (int64_t index = begin; index < end; ++index) {
     const int64_t target = targets_[order(static_cast<uint64_t>(index))];
     const int64_t user = user_of_event(events_, target);
     append_example(index, user, events_.item[static_cast<size_t>(target)], batch);
     append_inputs(target, user, batch);
   }
-  cursor.next += global_size;
-  if (cursor.next == size()) cursor = {cursor.epoch + 1, 0};
   return batch;
 }
 

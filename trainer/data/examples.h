@@ -6,6 +6,7 @@
 
 #include "trainer/data/batch.h"
 #include "trainer/data/event_log.h"
+#include "trainer/data/example_order.h"
 #include "trainer/data/split.h"
 
 namespace rondo {
@@ -18,14 +19,6 @@ struct ExampleOptions {
 
 /// Throws ConfigError naming the field, its value and the allowed range.
 void validate(const ExampleOptions& options);
-
-/// Where training stands in the data: what resume needs to repeat nothing and skip nothing, on any world size.
-struct DataCursor {
-  int64_t epoch = 0;
-  int64_t next = 0;  // examples of this epoch already used
-
-  bool operator==(const DataCursor&) const = default;
-};
 
 /// The training examples of a split, in an order that is a pure function of (seed, epoch, index). Targets without a
 /// history are no examples: there is no user vector to learn from. Any number of threads may call `next`.

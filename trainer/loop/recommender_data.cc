@@ -2,24 +2,10 @@
 
 #include "sharding/base/check.h"
 #include "trainer/data/dataset_record.h"
-#include "trainer/storage/file_system.h"
-#include "trainer/tokenizer/token_file.h"
 #include "trainer/tokenizer/tokenizer_files.h"
-#include "trainer/tokenizer/word_piece.h"
 
 namespace rondo {
 namespace {
-
-WordPiece open_tokenizer(const DataOptions& options) {
-  const bool own = options.vocabulary.empty();
-  const auto path = own ? options.dataset / kVocabularyFile : options.vocabulary;
-  if (own && !std::filesystem::exists(path)) {
-    throw ConfigError(concat("text.vocabulary names no vocab.txt and ", options.dataset.string(),
-                             " has none: run rondo ingest with --build-vocabulary 8000, or set model.text_beta to 0"));
-  }
-  SavedTokenizer saved = read_tokenizer_at(path, options.lowercase);
-  return WordPiece(std::move(saved.vocabulary), saved.options);
-}
 
 ItemTokens unpack(const TokenFile& file) {
   ItemTokens tokens;
@@ -34,20 +20,7 @@ void open_text(const DataOptions& options, Communicator& comm, Progress& progres
   const WordPiece tokenizer = open_tokenizer(options);
   const TokenSource source{
       {data.catalog.texts.bytes, data.catalog.texts.offsets}, data.catalog.digest, options.max_tokens};
-  const auto files = make_posix_file_system();
-  // Rank 0 makes the file; the others find it whole.
-  std::exception_ptr failure;
-  if (comm.rank() == 0) {
-    try {
-      data.tokens = unpack(TokenFile::open_or_make(options.dataset, tokenizer, source, *files, progress));
-    } catch (...) {
-      failure = std::current_exception();
-    }
-  }
-  agree(comm, failure, "token file");
-  if (comm.rank() != 0) {
-    data.tokens = unpack(TokenFile::open_or_make(options.dataset, tokenizer, source, *files, progress));
-  }
+  data.tokens = unpack(open_tokens(options.dataset, tokenizer, source, comm, progress));
   data.vocabulary_size = tokenizer.vocabulary().size();
   data.tokenizer = tokenizer_json(tokenizer);
 }
