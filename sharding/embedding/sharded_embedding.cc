@@ -26,6 +26,17 @@ std::vector<EmbeddingTable> make_tables(std::vector<TableSpec> specs, uint64_t s
   return tables;
 }
 
+void check_tables(std::span<const PooledFeature> pooled, const std::vector<EmbeddingTable>& tables) {
+  const auto count = static_cast<int64_t>(tables.size());
+  for (const PooledFeature& feature : pooled) {
+    if (feature.table >= 0 && feature.table < count) continue;
+    std::string names;
+    for (const EmbeddingTable& table : tables) names += (names.empty() ? "\"" : ", \"") + table.spec.name + "\"";
+    throw ConfigError(concat("feature \"", feature.name, "\": table ", feature.table, " is unknown; tables 0 to ",
+                             count - 1, " are ", names));
+  }
+}
+
 }  // namespace
 
 struct ShardedEmbedding::Impl {
@@ -90,6 +101,7 @@ RoutedIds ShardedEmbedding::route(std::span<const TableIds> ids, LookupMode mode
 
 void ShardedEmbedding::route(std::span<const TableIds> ids, LookupMode mode, std::span<const PooledFeature> pooled,
                              RoutedIds& routed) {
+  check_tables(pooled, impl_->tables);
   impl_->router.begin(ids, pooled, mode, routed);
   impl_->router.advance();
   impl_->router.finish();
@@ -97,6 +109,7 @@ void ShardedEmbedding::route(std::span<const TableIds> ids, LookupMode mode, std
 
 void ShardedEmbedding::begin_route(std::span<const TableIds> ids, LookupMode mode,
                                    std::span<const PooledFeature> pooled, RoutedIds& routed) {
+  check_tables(pooled, impl_->tables);
   impl_->ahead.begin(ids, pooled, mode, routed);
 }
 

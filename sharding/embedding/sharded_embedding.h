@@ -64,8 +64,8 @@ class ShardedEmbedding {
   const RowStore& store(int64_t table) const;
 
   /// Steps 1 to 3: distinct ids, owners, counts and ids to owners. `ids` has one entry a table; every rank names the
-  /// same pooled features in the same order. Throws DataError naming table, feature, value and rank for a dense key
-  /// outside the table. The second form keeps the memory of an earlier batch.
+  /// same pooled features in the same order. Throws ConfigError for a table that there is not, DataError naming table,
+  /// feature, value and rank for a dense key outside the table. The second form keeps the memory of an earlier batch.
   RoutedIds route(std::span<const TableIds> ids, LookupMode mode, std::span<const PooledFeature> pooled = {});
   void route(std::span<const TableIds> ids, LookupMode mode, std::span<const PooledFeature> pooled, RoutedIds& routed);
 

@@ -433,6 +433,22 @@ TEST(ShardedEmbeddingBuckets, OfTwoRanksGoOnAtThree) {
   });
 }
 
+TEST(ShardedEmbeddingErrors, NamesTheFeatureOfAnUnknownTable) {
+  run_ranks(1, testing::test_options(), [](Communicator& comm) {
+    ShardedEmbedding embedding({{.name = "item", .dim = 2}, {.name = "brand", .dim = 2}}, kSeed, comm);
+    const std::vector<TableIds> ids{share_ids({}, {0, 0}), share_ids({}, {0, 0})};
+    const PooledFeature feature{
+        .name = "made by", .table = 2, .keys = ids[0].keys, .offsets = at::zeros({1}, at::kLong)};
+    try {
+      embedding.route(ids, LookupMode::kTrain, {&feature, 1});
+      ADD_FAILURE() << "taken";
+    } catch (const ConfigError& error) {
+      EXPECT_EQ(error.exit_code(), ExitCode::kBadConfiguration);
+      EXPECT_STREQ(error.what(), "feature \"made by\": table 2 is unknown; tables 0 to 1 are \"item\", \"brand\"");
+    }
+  });
+}
+
 TEST(ShardedEmbeddingErrors, NamesTheKeyOutsideADenseTable) {
   run_ranks(1, testing::test_options(), [](Communicator& comm) {
     ShardedEmbedding embedding({{.name = "brand", .dim = 2, .key_space = KeySpace::kDense, .rows = 10, .buckets = 4}},
