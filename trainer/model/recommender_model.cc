@@ -150,10 +150,14 @@ std::vector<TableIds> RecommenderModel::ids(const Batch& batch) const {
   if (targets) {
     for (const int32_t place : batch.targets) add(place, false);
   }
+  std::vector<int64_t> histories;  // where their ids begin
+  for (const auto& of_table : keys) histories.push_back(static_cast<int64_t>(of_table.size()));
   for (const int32_t place : batch.history_items) add(place, true);
 
   std::vector<TableIds> out;
-  for (const auto& of_table : keys) out.push_back({to_tensor(of_table), 0});
+  for (size_t t = 0; t < keys.size(); ++t) {
+    out.push_back({to_tensor(keys[t]), 0, {{"target", 0}, {"history", histories[t]}}});
+  }
   if (targets) out[kItemTable].counted = batch.size();
   return out;
 }
