@@ -48,7 +48,7 @@ HardwareProfile calibrate(Communicator& comm, const std::string& name) {
   profile.name = name;
   calibrate_links(comm, static_cast<int64_t>(hash_bytes(host_name()) >> 1), progress, profile);
   profile.memory_bytes = kMemoryShare * node_memory_bytes() / profile.ranks_per_node;
-  calibrate_work({}, progress, profile);  // on all ranks at once: they share memory and its bandwidth
+  calibrate_work({}, comm, progress, profile);
   profile.flops_per_second = tower_flops_per_second();
   comm.barrier({Channel::kControl, "calibrated"});
   return profile;

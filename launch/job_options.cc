@@ -106,6 +106,8 @@ std::vector<TableRequest> to_planned_tables(const proto::Plan& from) {
       request.pooled = table.pooled();
       const bool fixed = table.table().has_placement() && table.table().placement() != proto::AUTO;
       if (fixed) request.allowed = {request.spec.placement};
+      if (table.has_way_home()) request.way_home = table.way_home() == proto::SUMS ? WayHome::kSums : WayHome::kRows;
+      if (table.has_hot_rows()) request.hot_rows = table.hot_rows();
       to.push_back(std::move(request));
     }
   }
@@ -325,8 +327,7 @@ void validate_all(const JobText& job, const JobOptions& options) {
   check(job, "synth", [&] { validate(options.synth); });
   check(job, "plan", [&] {
     for (const TableRequest& table : options.planned_tables) {
-      validate(table.spec);
-      validate(table.statistics, table.spec.name);
+      validate(table);
     }
   });
 }

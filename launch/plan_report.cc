@@ -18,10 +18,12 @@ constexpr size_t kShownTables = 40;
 constexpr size_t kShownRanks = 16;
 
 Json parts_json(const StepParts& parts) {
-  return {{"fixed", parts.fixed * 1e3},     {"route", parts.route * 1e3},         {"ids", parts.ids * 1e3},
-          {"lookup", parts.lookup * 1e3},   {"rows", parts.rows * 1e3},           {"pool", parts.pool * 1e3},
-          {"compute", parts.compute * 1e3}, {"gradients", parts.gradients * 1e3}, {"update", parts.update * 1e3},
-          {"dense", parts.dense * 1e3}};
+  return {{"fixed", parts.fixed * 1e3},     {"route", parts.route * 1e3},
+          {"ids", parts.ids * 1e3},         {"lookup", parts.lookup * 1e3},
+          {"rows", parts.rows * 1e3},       {"pool", parts.pool * 1e3},
+          {"compute", parts.compute * 1e3}, {"gradients", parts.gradients * 1e3},
+          {"update", parts.update * 1e3},   {"dense", parts.dense * 1e3},
+          {"wait", parts.wait * 1e3}};
 }
 
 Json memory_json(const PlanRequest& request, const RankPlan& rank) {
@@ -61,6 +63,14 @@ double wire_bytes(const Load& load) {
   double bytes = 0.0;
   for (const Wire& wire : load.wires) bytes += wire.sent;
   return bytes;
+}
+
+Json wire_json(const Load& load) {
+  Json out;
+  for (uint8_t kind = 0; kind < kWireKinds; ++kind) {
+    out[to_text(static_cast<WireKind>(kind))] = load.wires[kind].sent;
+  }
+  return out;
 }
 
 std::string bytes(double count) { return bytes_text(static_cast<int64_t>(count)); }
@@ -189,6 +199,7 @@ Json plan_json(const PlanRequest& request, const Plan& plan) {
     out["ranks"].push_back({{"rank", r},
                             {"memory_bytes", memory_json(request, plan.ranks[r])},
                             {"sent_bytes", wire_bytes(plan.ranks[r].load)},
+                            {"sent_bytes_by_kind", wire_json(plan.ranks[r].load)},
                             {"step_ms", plan.ranks[r].step.total() * 1e3},
                             {"tables", names}});
   }

@@ -33,6 +33,21 @@ WorkRate to_work(const proto::WorkRate& from) {
   return {from.item_ns() * kNano, from.gb_per_s() == 0.0 ? 0.0 : 1.0 / (from.gb_per_s() * kGiga)};
 }
 
+WayRates to_way(const proto::WayRates& from) {
+  WayRates to{.ask = to_work(from.ask()),
+              .hear = to_work(from.hear()),
+              .pool = to_work(from.pool()),
+              .unpool = to_work(from.unpool()),
+              .leaf = to_work(from.leaf()),
+              .answer = to_work(from.answer()),
+              .merge = to_work(from.merge()),
+              .memory = {}};
+  for (const proto::MemoryPoint& point : from.memory()) {
+    to.memory.push_back({point.table_bytes(), to_work(point.find()), to_work(point.gather()), to_work(point.update())});
+  }
+  return to;
+}
+
 HardwareProfile to_profile(const proto::HardwareProfile& from) {
   HardwareProfile to;
   to.name = from.name();
@@ -44,13 +59,10 @@ HardwareProfile to_profile(const proto::HardwareProfile& from) {
   to.all_reduce = to_collective(from.all_reduce(), to);
   to.step_seconds = from.step_us() * kMicro;
   to.table_seconds = from.table_us() * kMicro;
-  to.route = to_work(from.route());
-  to.pool = to_work(from.pool());
-  to.leaf = to_work(from.leaf());
-  to.copy = to_work(from.copy());
-  for (const proto::MemoryPoint& point : from.memory()) {
-    to.memory.push_back({point.table_bytes(), to_work(point.find()), to_work(point.gather()), to_work(point.update())});
-  }
+  to.peer_step_seconds = from.peer_step_us() * kMicro;
+  to.peer_table_seconds = from.peer_table_us() * kMicro;
+  to.rows = to_way(from.rows());
+  to.sums = to_way(from.sums());
   to.flops_per_second = from.dense_tflops() * kTera;
   return to;
 }
@@ -81,6 +93,23 @@ void write_collective(const CollectiveCost& from, bool across, proto::Collective
 void write_work(const WorkRate& from, proto::WorkRate& to) {
   to.set_item_ns(rounded(from.item_seconds / kNano));
   if (from.byte_seconds > 0.0) to.set_gb_per_s(rounded(1.0 / (from.byte_seconds * kGiga)));
+}
+
+void write_way(const WayRates& from, proto::WayRates& to) {
+  write_work(from.ask, *to.mutable_ask());
+  write_work(from.hear, *to.mutable_hear());
+  write_work(from.pool, *to.mutable_pool());
+  write_work(from.unpool, *to.mutable_unpool());
+  write_work(from.leaf, *to.mutable_leaf());
+  write_work(from.answer, *to.mutable_answer());
+  write_work(from.merge, *to.mutable_merge());
+  for (const MemoryPoint& point : from.memory) {
+    proto::MemoryPoint& out = *to.add_memory();
+    out.set_table_bytes(rounded(point.table_bytes));
+    write_work(point.find, *out.mutable_find());
+    write_work(point.gather, *out.mutable_gather());
+    write_work(point.update, *out.mutable_update());
+  }
 }
 
 HardwareProfile parse_profile(const std::string& text, const std::string& place) {
@@ -123,17 +152,10 @@ std::string profile_text(const HardwareProfile& profile, const std::string& comm
   write_collective(profile.all_reduce, profile.knows_across, *to.mutable_all_reduce());
   to.set_step_us(rounded(profile.step_seconds / kMicro));
   to.set_table_us(rounded(profile.table_seconds / kMicro));
-  write_work(profile.route, *to.mutable_route());
-  write_work(profile.pool, *to.mutable_pool());
-  write_work(profile.leaf, *to.mutable_leaf());
-  write_work(profile.copy, *to.mutable_copy());
-  for (const MemoryPoint& point : profile.memory) {
-    proto::MemoryPoint& out = *to.add_memory();
-    out.set_table_bytes(rounded(point.table_bytes));
-    write_work(point.find, *out.mutable_find());
-    write_work(point.gather, *out.mutable_gather());
-    write_work(point.update, *out.mutable_update());
-  }
+  to.set_peer_step_us(rounded(profile.peer_step_seconds / kMicro));
+  to.set_peer_table_us(rounded(profile.peer_table_seconds / kMicro));
+  write_way(profile.rows, *to.mutable_rows());
+  write_way(profile.sums, *to.mutable_sums());
   to.set_dense_tflops(rounded(profile.flops_per_second / kTera));
   std::string text, lines;
   google::protobuf::TextFormat::PrintToString(to, &text);

@@ -164,11 +164,13 @@ bool DraftPlan::fits() const {
 PlanScore DraftPlan::score() const {
   const StepClock now = clock();
   PlanScore score;
+  StageSeconds slowest{};
   for (size_t rank = 0; rank < ranks_.size(); ++rank) {
-    const double seconds = now.seconds(load(rank));
-    score.slowest = std::max(score.slowest, seconds);
-    score.mean += seconds / request_.world;
+    const Load of_rank = load(rank);
+    slow_down(slowest, now.stages(of_rank));
+    score.mean += now.seconds(of_rank) / request_.world;
   }
+  score.slowest = now.step_seconds(slowest);
   return score;
 }
 

@@ -11,8 +11,8 @@ namespace rondo {
 
 /// What a plan is judged by, in this order.
 struct PlanScore {
-  double slowest = 0;  ///< seconds of the slowest rank
-  double mean = 0;     ///< of all ranks
+  double slowest = 0;  ///< seconds of the step: of each stage, those of its slowest rank
+  double mean = 0;     ///< of all ranks, without waiting
 
   /// Shorter by more than rounding, or as long with less work.
   bool better_than(const PlanScore& other) const;

@@ -47,6 +47,24 @@ class Checker {
     not_negative(field + ".item_seconds", rate.item_seconds);
     not_negative(field + ".byte_seconds", rate.byte_seconds);
   }
+  void way(const std::string& field, const WayRates& rates) const {
+    work(field + ".ask", rates.ask);
+    work(field + ".hear", rates.hear);
+    work(field + ".pool", rates.pool);
+    work(field + ".unpool", rates.unpool);
+    work(field + ".leaf", rates.leaf);
+    work(field + ".answer", rates.answer);
+    work(field + ".merge", rates.merge);
+    require(!rates.memory.empty(), field + ".memory", "at least one", 0.0);
+    double last = 0.0;
+    for (const MemoryPoint& point : rates.memory) {
+      ascending(field + ".memory.table_bytes", last, point.table_bytes);
+      work(field + ".memory.find", point.find);
+      work(field + ".memory.gather", point.gather);
+      work(field + ".memory.update", point.update);
+      last = point.table_bytes;
+    }
+  }
   void link(const std::string& field, const LinkCost& cost) const {
     not_negative(field + ".call_seconds", cost.call_seconds);
     not_negative(field + ".message_seconds", cost.message_seconds);
@@ -78,7 +96,7 @@ double LinkCost::rate(double message_bytes) const {
   return low * std::pow(high / low, at.share);
 }
 
-MemoryPoint HardwareProfile::at(double table_bytes) const {
+MemoryPoint WayRates::at(double table_bytes) const {
   const Between place = locate(memory, table_bytes, [](const MemoryPoint& p) { return p.table_bytes; });
   const MemoryPoint &a = memory[place.below], &b = memory[place.above];
   return {table_bytes, mix(a.find, b.find, place.share), mix(a.gather, b.gather, place.share),
@@ -95,19 +113,10 @@ void validate(const HardwareProfile& profile) {
   check.collective("all_reduce", profile.all_reduce);
   check.not_negative("step_seconds", profile.step_seconds);
   check.not_negative("table_seconds", profile.table_seconds);
-  check.work("route", profile.route);
-  check.work("pool", profile.pool);
-  check.work("leaf", profile.leaf);
-  check.work("copy", profile.copy);
-  check.require(!profile.memory.empty(), "memory", "at least one", 0.0);
-  double last = 0.0;
-  for (const MemoryPoint& point : profile.memory) {
-    check.ascending("memory.table_bytes", last, point.table_bytes);
-    check.work("memory.find", point.find);
-    check.work("memory.gather", point.gather);
-    check.work("memory.update", point.update);
-    last = point.table_bytes;
-  }
+  check.not_negative("peer_step_seconds", profile.peer_step_seconds);
+  check.not_negative("peer_table_seconds", profile.peer_table_seconds);
+  check.way("rows", profile.rows);
+  check.way("sums", profile.sums);
   check.not_negative("flops_per_second", profile.flops_per_second);
 }
 

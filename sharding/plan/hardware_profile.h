@@ -45,8 +45,22 @@ struct WorkRate {
 struct MemoryPoint {
   double table_bytes = 0;  ///< rows, state and index of one rank
   WorkRate find;           ///< a distinct key to its row (bytes: none)
-  WorkRate gather;         ///< a row to a message or a tensor
+  WorkRate gather;         ///< a row to a message, a tensor or a sum
   WorkRate update;         ///< one optimizer step on a row, values and state read and written
+};
+
+/// What a rank does for tables with one way home. The asker has the ids, the owner the rows.
+struct WayRates {
+  WorkRate ask;     ///< asker: an id to its owner; with rows home, to its place among the distinct ids
+  WorkRate hear;    ///< owner: a key (rows home) or an id (sums home) heard, where there are other ranks
+  WorkRate pool;    ///< a row into its bag; the asker for rows, the owner for sums
+  WorkRate unpool;  ///< the gradient of its bag back to the row, where that one was pooled
+  WorkRate leaf;    ///< asker: the gradient of a distinct row made
+  WorkRate answer;  ///< a row or sum that crosses: into a message and out of it, half on either side
+  WorkRate merge;   ///< a gradient that crosses, and the sum with those of others; half on either side
+  std::vector<MemoryPoint> memory;  ///< ascending sizes; between two of them by the logarithm of the size
+
+  MemoryPoint at(double table_bytes) const;
 };
 
 /// What the planner knows of the machines. Measured by `rondo calibrate`, or given (configs/profiles/).
@@ -56,23 +70,20 @@ struct HardwareProfile {
   int ranks_per_node = 1;
   bool knows_across = true;  ///< false: costs across nodes are those within one, for want of better
 
-  CollectiveCost all_to_all;      ///< ids, rows, row gradients
-  CollectiveCost all_gather;      ///< gradients of partial sums
-  CollectiveCost reduce_scatter;  ///< partial sums
+  CollectiveCost all_to_all;      ///< ids, rows, sums, gradients of either
+  CollectiveCost all_gather;      ///< (no table uses it today)
+  CollectiveCost reduce_scatter;  ///< (no table uses it today)
   CollectiveCost all_reduce;      ///< dense gradients; bytes: those of the summed vector
 
-  double step_seconds = 0;   ///< once a step, whatever is in it
-  double table_seconds = 0;  ///< for each table of a step
+  double step_seconds = 0;        ///< once a step, whatever is in it
+  double table_seconds = 0;       ///< for each table of a step
+  double peer_step_seconds = 0;   ///< more of it where there are other ranks, beside what the links take
+  double peer_table_seconds = 0;  ///< likewise for each table
 
-  WorkRate route;                   ///< an id to its place among the distinct ids and to its owner
-  WorkRate pool;                    ///< an id's row into its bag, and the bag's gradient back: forward and backward
-  WorkRate leaf;                    ///< a distinct row's gradient made, for the asker
-  WorkRate copy;                    ///< rows that lie in order: messages out and in, sums of gradients
-  std::vector<MemoryPoint> memory;  ///< ascending sizes; between two of them by the logarithm of the size
+  WayRates rows;
+  WayRates sums;
 
   double flops_per_second = 0;  ///< of the dense towers; 0: their time is left out
-
-  MemoryPoint at(double table_bytes) const;
 };
 
 /// Throws ConfigError naming the profile, the field, its value and the allowed range.

@@ -36,23 +36,31 @@ bool offered(Placement placement, const PlanOffer& offer) {
          (placement != Placement::kColumnWise || offer.column_wise);
 }
 
-std::vector<TableChoice> choices_of(const TableRequest& table, Placement placement, const PlanRequest& request) {
-  std::vector<TableChoice> choices;
-  if (placement == Placement::kColumnWise) {
-    for (const int64_t parts : column_parts(table.spec.dim, request.world)) {
-      choices.push_back({.placement = placement, .column_parts = parts});
-    }
-  } else {
-    choices.push_back({.placement = placement});
+/// Columns, without a way home.
+std::vector<TableChoice> cuts_of(const TableRequest& table, Placement placement, int world) {
+  if (placement != Placement::kColumnWise) return {{.placement = placement}};
+  std::vector<TableChoice> cuts;
+  for (const int64_t parts : column_parts(table.spec.dim, world)) {
+    const bool wanted = table.spec.column_shards == 0 || table.spec.column_shards == parts;
+    if (wanted) cuts.push_back({.placement = placement, .column_parts = parts});
   }
-  if (!table.pooled || !request.offer.sums || placement == Placement::kReplicated) return choices;
-  for (size_t i = 0, rows_only = choices.size(); i < rows_only; ++i) {
-    TableChoice sums = choices[i];
-    sums.way_home = WayHome::kSums;
-    choices.push_back(sums);
-    if (placement != Placement::kRowWise || !request.offer.hot_rows) continue;
-    sums.hot_rows = hot_rows(table, request.world);
-    if (sums.hot_rows > 0) choices.push_back(sums);
+  return cuts;
+}
+
+std::vector<TableChoice> choices_of(const TableRequest& table, Placement placement, const PlanRequest& request) {
+  const bool rows = table.way_home != WayHome::kSums;
+  const bool sums =
+      table.pooled && request.offer.sums && placement != Placement::kReplicated && table.way_home != WayHome::kRows;
+  std::vector<TableChoice> choices;
+  for (TableChoice choice : cuts_of(table, placement, request.world)) {
+    if (rows || placement == Placement::kReplicated) choices.push_back(choice);
+    if (!sums) continue;
+    choice.way_home = WayHome::kSums;
+    const bool hot = placement == Placement::kRowWise && request.offer.hot_rows;
+    if (!hot || table.hot_rows.value_or(0) == 0) choices.push_back(choice);
+    if (!hot) continue;
+    choice.hot_rows = std::min(table.spec.rows, table.hot_rows.value_or(hot_rows(table, request.world)));
+    if (choice.hot_rows > 0) choices.push_back(choice);
   }
   return choices;
 }

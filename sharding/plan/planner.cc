@@ -186,7 +186,7 @@ void require(bool holds, const char* field, const char* range, int64_t value) {
 
 }  // namespace
 
-PlanOffer runtime_offer() { return {.table_wise = true, .column_wise = false, .sums = false, .hot_rows = false}; }
+PlanOffer runtime_offer() { return {}; }
 
 const char* to_text(PlanReason reason) {
   switch (reason) {
@@ -202,15 +202,34 @@ const char* to_text(PlanReason reason) {
   throw InternalError(concat("reason ", static_cast<int>(reason), " is not known"));
 }
 
+void validate(const TableRequest& table) {
+  validate(table.spec);
+  validate(table.statistics, table.spec.name);
+  const std::string owner = concat("table \"", table.spec.name, "\": ");
+  const bool row_wise = table.allowed.empty() || std::ranges::count(table.allowed, Placement::kRowWise) > 0;
+  if (table.way_home == WayHome::kSums && !table.pooled) {
+    throw ConfigError(owner +
+                      "way_home must be rows when the model takes the rows themselves, got sums; a table whose "
+                      "rows are only summed says pooled: true");
+  }
+  if (!table.hot_rows) return;
+  if (*table.hot_rows < 0 || *table.hot_rows > table.spec.rows) {
+    throw ConfigError(concat(owner, "hot_rows must be in [0, rows = ", table.spec.rows, "], got ", *table.hot_rows));
+  }
+  if (*table.hot_rows > 0 && (!row_wise || !table.pooled || table.way_home == WayHome::kRows)) {
+    throw ConfigError(
+        concat(owner, "hot_rows must be 0 but for a pooled row_wise table with sums home, got ", *table.hot_rows));
+  }
+}
+
 void validate(const PlanRequest& request) {
   require(request.world >= 1 && request.world <= (1 << 16), "world", "in [1, 65536]", request.world);
   require(request.global_batch >= 1, "global_batch", ">= 1", request.global_batch);
   require(!request.tables.empty(), "tables", "at least one", 0);
   validate(request.profile);
   for (const TableRequest& table : request.tables) {
-    validate(table.spec);
+    validate(table);
     if (!table.allowed.empty()) validate_placement(table.spec, request.world);
-    validate(table.statistics, table.spec.name);
     if (table.spec.rows == 0) {
       throw ConfigError(concat("table \"", table.spec.name, "\": rows must be known to plan, got 0; give the table's ",
                                "`rows`, or a dataset that was ingested"));
@@ -235,19 +254,22 @@ Plan price(const PlanRequest& request, const std::vector<PlacedTable>& placed) {
     plan.tables.push_back({.placed = placed[t]});
   }
   const StepClock clock(setting, request.dense, static_cast<int64_t>(placed.size()), mean);
-  double seconds = 0.0, bytes = 0.0;
+  StageSeconds slowest{};
+  for (const RankPlan& rank : plan.ranks) slow_down(slowest, clock.stages(rank.load));
+  double seconds = 0.0, bytes = 0.0, most = 0.0;
   for (size_t r = 0; r < plan.ranks.size(); ++r) {
     RankPlan& rank = plan.ranks[r];
-    rank.step = clock.parts(rank.load);
+    rank.step = clock.parts(rank.load, clock.step_seconds(slowest));
     rank.memory_bytes = rank.load.memory_bytes() + request.dense.memory_bytes;
-    seconds += rank.step.total() / request.world;
+    const double busy = clock.seconds(rank.load);
+    seconds += busy / request.world;
     bytes += rank.memory_bytes / request.world;
-    if (rank.step.total() > plan.step_seconds()) plan.slowest = static_cast<int>(r);
+    if (busy > most) plan.slowest = static_cast<int>(r), most = busy;
     if (rank.memory_bytes > plan.ranks[static_cast<size_t>(plan.fullest)].memory_bytes) {
       plan.fullest = static_cast<int>(r);
     }
   }
-  if (seconds > 0.0) plan.time_imbalance = plan.step_seconds() / seconds;
+  if (seconds > 0.0) plan.time_imbalance = most / seconds;
   if (bytes > 0.0) plan.memory_imbalance = plan.ranks[static_cast<size_t>(plan.fullest)].memory_bytes / bytes;
   return plan;
 }
@@ -256,10 +278,15 @@ std::vector<TableSpec> placed_specs(const PlanRequest& request, const Plan& plan
   std::vector<TableSpec> specs;
   for (size_t t = 0; t < plan.tables.size(); ++t) {
     const PlacedTable& placed = plan.tables[t].placed;
-    specs.push_back(request.tables[t].spec);
-    specs.back().placement = placed.choice.placement;
-    specs.back().owner = placed.owners.empty() ? kAnyRank : placed.owners.front();
-    specs.back().column_shards = static_cast<int>(placed.owners.size() > 1 ? placed.choice.column_parts : 0);
+    TableSpec& spec = specs.emplace_back(request.tables[t].spec);
+    spec.placement = placed.choice.placement;
+    spec.way_home = placed.choice.way_home;
+    spec.owner = placed.owners.empty() ? kAnyRank : placed.owners.front();
+    spec.column_shards = spec.placement == Placement::kColumnWise ? static_cast<int>(placed.choice.column_parts) : 0;
+    const auto& popular = request.tables[t].popular_keys;
+    const auto hot = std::min(static_cast<size_t>(placed.choice.hot_rows), popular.size());
+    spec.hot_keys.assign(popular.begin(), popular.begin() + static_cast<int64_t>(hot));
+    std::ranges::sort(spec.hot_keys);
   }
   return specs;
 }

@@ -29,7 +29,9 @@ struct PlanRequest {
   PlanOffer offer = runtime_offer();
 };
 
-/// Throws ConfigError naming the table or field, its value and the allowed range.
+/// Throw ConfigError naming the table or field, its value and the allowed range. Of a table alone: what holds for every
+/// world.
+void validate(const TableRequest& table);
 void validate(const PlanRequest& request);
 
 /// A choice with the ranks that it falls on: table_wise one, column_wise neighbours in a circle (the first has the
@@ -65,12 +67,12 @@ struct RankPlan {
 struct Plan {
   std::vector<TablePlan> tables;
   std::vector<RankPlan> ranks;
-  int slowest = 0;  ///< the rank whose step is the step
+  int slowest = 0;  ///< the rank that has most to do
   int fullest = 0;
 
   double step_seconds() const { return ranks[static_cast<size_t>(slowest)].step.total(); }
 
-  /// Largest over mean of the ranks.
+  /// Largest over mean of the ranks; of the time without waiting.
   double time_imbalance = 1;
   double memory_imbalance = 1;
 };
@@ -83,7 +85,8 @@ struct Plan {
 /// way. Throws ConfigError when nothing fits: by how much, and what would fit.
 Plan make_plan(const PlanRequest& request);
 
-/// The tables of `request` as the plan places them: what ShardedEmbedding is given.
+/// The tables of `request` as the plan places them: what ShardedEmbedding is given. Hot rows are those of the popular
+/// keys, as far as the request names any.
 std::vector<TableSpec> placed_specs(const PlanRequest& request, const Plan& plan);
 
 /// What a given placement costs; fits or not. REQUIRES: owners in [0, world).

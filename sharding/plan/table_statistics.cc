@@ -64,12 +64,13 @@ double PowerLaw::mass(double from, double to) const {
 
 double PowerLaw::share_of_first(double count) const { return mass(1.0, 1.0 + std::clamp(count, 0.0, rows_)); }
 
-double PowerLaw::distinct(double draws) const {
+double PowerLaw::distinct_of_first(double count, double draws) const {
   if (draws <= 0.0) return 0.0;
+  const double last = std::min(count, rows_);
   double sum = 0.0, from = 1.0;
-  for (; from <= std::min(kFirstRows, rows_); from += 1.0) sum += chance_of_any(mass(from, from + 1.0), draws);
-  while (from <= rows_) {
-    const double to = std::min(rows_ + 1.0, std::ceil(from * kRunRatio));
+  for (; from <= std::min(kFirstRows, last); from += 1.0) sum += chance_of_any(mass(from, from + 1.0), draws);
+  while (from <= last) {
+    const double to = std::min(last + 1.0, std::ceil(from * kRunRatio));
     sum += (to - from) * chance_of_any(mass(from, to) / (to - from), draws);
     from = to;
   }

@@ -42,7 +42,10 @@ class PowerLaw {
 
   /// Expected number of distinct rows among `draws` independent draws: sum over k of 1 - (1 - p_k)^draws. The first
   /// rows one by one, then runs of rows that differ by 5 % in k, each at its mean p: within 0.1 % of the sum.
-  double distinct(double draws) const;
+  double distinct(double draws) const { return distinct_of_first(rows_, draws); }
+
+  /// Of the `count` most popular rows alone.
+  double distinct_of_first(double count, double draws) const;
 
  private:
   double mass(double from, double to) const;  // of ranks [from, to)

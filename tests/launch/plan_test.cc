@@ -62,17 +62,23 @@ TEST(ProfileText, SaysWhatItWasGiven) {
   const ScratchFolder folder;
   HardwareProfile profile = load_profile("h100");
   profile.knows_across = false;
-  profile.memory = {{1e6, {1e-8, 0}, {2e-8, 1e-9}, {3e-8, 2e-9}}, {1e9, {4e-8, 0}, {5e-8, 3e-9}, {6e-8, 4e-9}}};
+  profile.sums.memory = {{1e6, {1e-8, 0}, {2e-8, 1e-9}, {3e-8, 2e-9}}, {1e9, {4e-8, 0}, {5e-8, 3e-9}, {6e-8, 4e-9}}};
+  profile.rows.leaf = {7e-9, 8e-10};
+  profile.peer_table_seconds = 3e-6;
   const std::string text = profile_text(profile, "two\nlines");
   EXPECT_THAT(text, ::testing::StartsWith("# two\n# lines\nname: \"h100\"\n"));
   const HardwareProfile read = load_profile(write_profile(folder, text));
   EXPECT_FALSE(read.knows_across);
   EXPECT_DOUBLE_EQ(read.all_to_all.across.rate(1e6), 370e9) << "as within";
   EXPECT_EQ(read.memory_bytes, profile.memory_bytes);
-  ASSERT_EQ(read.memory.size(), 2U);
-  EXPECT_NEAR(read.memory[1].update.item_seconds, 6e-8, 1e-20);
-  EXPECT_NEAR(read.memory[1].update.byte_seconds, 4e-9, 1e-20);
-  EXPECT_EQ(read.memory[0].find.byte_seconds, 0.0);
+  ASSERT_EQ(read.sums.memory.size(), 2U);
+  EXPECT_NEAR(read.sums.memory[1].update.item_seconds, 6e-8, 1e-20);
+  EXPECT_NEAR(read.sums.memory[1].update.byte_seconds, 4e-9, 1e-20);
+  EXPECT_EQ(read.sums.memory[0].find.byte_seconds, 0.0);
+  EXPECT_EQ(read.rows.memory.size(), 1U);
+  EXPECT_NEAR(read.rows.leaf.item_seconds, 7e-9, 1e-20);
+  EXPECT_NEAR(read.rows.leaf.byte_seconds, 8e-10, 1e-20);
+  EXPECT_DOUBLE_EQ(read.peer_table_seconds, 3e-6);
   EXPECT_DOUBLE_EQ(read.all_reduce.within.call_seconds, profile.all_reduce.within.call_seconds);
 }
 
@@ -80,8 +86,8 @@ TEST(ProfileText, NamesPlaceAndNearestName) {
   const ScratchFolder folder;
   EXPECT_THAT(refusal([] { load_profile("h10"); }),
               AllOf(HasSubstr("--profile h10: neither a file nor"), HasSubstr("a100, cpu, h100"), HasSubstr("h100")));
-  const std::string typo = write_profile(folder, "name: \"x\"\nmemory: 3\n");
-  EXPECT_THAT(refusal([&] { load_profile(typo); }), HasSubstr(typo + ":2:9: Expected"));
+  const std::string typo = write_profile(folder, "name: \"x\"\nrows: 3\n");
+  EXPECT_THAT(refusal([&] { load_profile(typo); }), HasSubstr(typo + ":2:7: Expected"));
   const std::string unknown = write_profile(folder, "name: \"x\"\nmemory_gbs: 3\n");
   EXPECT_THAT(refusal([&] { load_profile(unknown); }),
               AllOf(HasSubstr(unknown + ":2:"), HasSubstr("memory_gbs"), HasSubstr("memory_gb")));
@@ -106,6 +112,19 @@ TEST(PlanRequestTest, ListsTablesAlike) {
   EXPECT_EQ(request.global_batch, job.train.global_batch);
   EXPECT_THAT(refusal([] { load_job({}, {"plan=table { name: \"t\" rows: 5 skew: -1 }"}); }),
               HasSubstr("table \"t\": skew must be in [0, 10], got -1"));
+}
+
+TEST(PlanRequestTest, TakesWaysHomeAndHotRows) {
+  const JobOptions job = load_job({}, {"plan=table { name: \"t\" rows: 1000 pooled: true way_home: SUMS hot_rows: 4 "
+                                       "table { placement: ROW_WISE } } table { name: \"u\" rows: 7 "
+                                       "table { placement: AUTO } }"});
+  const PlanRequest request = request_of_listed_tables(job, {4, load_profile("h100")});
+  EXPECT_TRUE(request.tables[1].allowed.empty()) << "AUTO";
+  EXPECT_FALSE(request.tables[1].way_home.has_value());
+  const TableChoice choice = make_plan(request).tables[0].placed.choice;
+  EXPECT_EQ(to_text(choice), "row_wise, sums home, 4 hot rows");
+  EXPECT_THAT(refusal([] { load_job({}, {"plan=table { name: \"t\" rows: 9 way_home: SUMS }"}); }),
+              HasSubstr("table \"t\": way_home must be rows when"));
 }
 
 TEST(PlanRequestTest, CountsTheIdsThatTrainingAsksFor) {
@@ -133,6 +152,11 @@ TEST(PlanRequestTest, CountsTheIdsThatTrainingAsksFor) {
     items.insert(batch.history_items.begin(), batch.history_items.end());
     ids += static_cast<double>(batch.targets.size() + batch.history_items.size());
     distinct += static_cast<double>(items.size());
+    const std::vector<FeatureStart> features = model.ids(batch)[0].features;
+    ASSERT_EQ(features.size(), 2U);
+    EXPECT_EQ(features[0].name, "target");
+    EXPECT_EQ(features[1].name, "history");
+    EXPECT_EQ(features[1].first, batch.size());
   }
   EXPECT_DOUBLE_EQ(request.tables[0].statistics.ids_per_example, ids / 256);
   ASSERT_EQ(request.tables[0].statistics.measured.size(), 2U);

@@ -66,13 +66,17 @@ TEST(CostModel, WireOfEachPlacementByHand) {
   const TableCost columns = cost({.placement = Placement::kColumnWise, .column_parts = 2});
   EXPECT_EQ(columns.owners, 2);
   EXPECT_EQ(sent(columns, kIds), 2 * 12 * 1500) << "ids go to both owners";
-  EXPECT_EQ(columns.owner.wires[kRows].sent, (64 + 4) * 6000);
-  EXPECT_EQ(columns.every.wires[kRows].received, 2 * (64 + 4) * 1500);
+  EXPECT_EQ(columns.owner.wires[kRows].sent, (64 + 2) * 6000) << "counts come with the first columns";
+  EXPECT_EQ(columns.every.wires[kRows].received, 2 * (64 + 2) * 1500);
+  EXPECT_EQ(columns.owner.wires[kSquares].sent, 4 * 8000);
   EXPECT_EQ(sent(columns, kGradients), 128 * 1500);
 
   const TableCost owned_sums = cost({.placement = Placement::kTableWise, .way_home = WayHome::kSums});
   EXPECT_EQ(owned_sums.owner.wires[kSums].sent, 128 * 200 * 3);
   EXPECT_EQ(owned_sums.every.wires[kSums].received, 128 * 150);
+  EXPECT_EQ(sent(owned_sums, kIds), 0);
+  EXPECT_EQ(sent(owned_sums, kBagEntries), 8 * 1500 + 4 * 0.75 * 202);
+  EXPECT_EQ(owned_sums.owner.wires[kBagEntries].received, 3 * (8 * 2000 + 4 * 202));
 }
 
 TEST(CostModel, RowsAndCodecsOf16BitsByHand) {
@@ -142,7 +146,7 @@ TEST(CostModel, TablesWithoutOptimizerSendNoGradients) {
   table.spec.optimizer.kind = RowOptimizerKind::kNone;
   const TableCost cost = cost_of(table, {.placement = Placement::kRowWise}, {kProfile, 4, 100});
   EXPECT_EQ(sent(cost, kGradients), 0);
-  EXPECT_EQ(cost.every.update_seconds, 0);
+  EXPECT_EQ(cost.every.work[kUpdating], 0);
   EXPECT_GT(sent(cost, kRows), 0);
 }
 
@@ -158,8 +162,8 @@ TEST(CostModel, HotRowsLevelTheSums) {
   TableChoice hot = cold;
   hot.hot_rows = 64;
   const CostSetting setting{kProfile, 16, 100};
-  EXPECT_LT(cost_of(table, hot, setting).every.pool_seconds, cost_of(table, cold, setting).every.pool_seconds);
-  EXPECT_LT(sent(cost_of(table, hot, setting), kIds), sent(cost_of(table, cold, setting), kIds));
+  EXPECT_LT(cost_of(table, hot, setting).every.work[kSumming], cost_of(table, cold, setting).every.work[kSumming]);
+  EXPECT_LT(sent(cost_of(table, hot, setting), kBagEntries), sent(cost_of(table, cold, setting), kBagEntries));
   EXPECT_GT(cost_of(table, hot, setting).every.row_bytes, cost_of(table, cold, setting).every.row_bytes);
 }
 
@@ -187,19 +191,21 @@ TEST(StepClock, AddsThePartsByHand) {
   const TableRequest table = distinct_table(32);
   const TableCost cost = cost_of(table, {.placement = Placement::kRowWise}, setting);
   const StepClock clock(setting, {.gradient_bytes = 1e6}, 1, cost.every);
-  const StepParts parts = clock.parts(cost.every);
+  const StepParts parts = clock.parts(cost.every, clock.seconds(cost.every) + 1e-3);
   // n = d = 2000, half of it leaves: 1000 ids, rows of 132 bytes, gradients of 128; a message of 10 us each.
   EXPECT_NEAR(parts.ids, 1e-5 + 8e-9 + 1e-5 + 12e-6, 1e-12) << "counts, then ids";
   EXPECT_NEAR(parts.rows, 1e-5 + 132e-6, 1e-12);
   EXPECT_NEAR(parts.gradients, 1e-5 + 128e-6, 1e-12);
   EXPECT_NEAR(parts.dense, 1e-5 + 1e-3, 1e-12);
   EXPECT_NEAR(parts.route, 2000e-7 + 2000e-7 + 2000e-7, 1e-12) << "asked, heard, found (D / W = 2000 rows)";
-  EXPECT_NEAR(parts.lookup, 2000 * (1e-7 + 128e-9) + 1000 * (1e-7 + 128e-9), 1e-12) << "gathered, copied in";
-  EXPECT_NEAR(parts.pool, 2000 * (1e-7 + 128e-9), 1e-12);
-  EXPECT_NEAR(parts.update, 1000 * (1e-7 + 128e-9) + 2000 * (1e-7 + 128e-9) + 2000 * (1e-7 + 132e-9), 1e-12)
-      << "copied out, added, updated";
+  const double row = 1e-7 + 128e-9;
+  EXPECT_NEAR(parts.lookup, 2000 * row + 1000 * row + 500 * row, 1e-12)
+      << "gathered; half of what 1000 rows out and 1000 in take, half of what 1000 gradients take to send";
+  EXPECT_NEAR(parts.pool, 3 * 2000 * row, 1e-12) << "there, back, and the gradient of the row";
+  EXPECT_NEAR(parts.update, 500 * row + 2000 * (1e-7 + 132e-9), 1e-12) << "merged, updated";
+  EXPECT_NEAR(parts.wait, 1e-3, 1e-12);
   EXPECT_EQ(parts.fixed, 0);
-  EXPECT_NEAR(clock.seconds(cost.every), parts.total(), 1e-15);
+  EXPECT_NEAR(clock.seconds(cost.every) + 1e-3, parts.total(), 1e-15);
 }
 
 TEST(HardwareProfileValidation, NamesFieldValueAndRange) {
@@ -223,9 +229,10 @@ TEST(HardwareProfileValidation, NamesFieldValueAndRange) {
               HasSubstr("all_to_all.across.rates must be at least one"));
   EXPECT_THAT(refusal([](HardwareProfile& p) { p.all_reduce.within.rates = {{8, 1e9}, {8, 1e9}}; }),
               HasSubstr("all_reduce.within.rates.message_bytes must be larger than the one before, got 8"));
-  EXPECT_THAT(refusal([](HardwareProfile& p) { p.memory.clear(); }), HasSubstr("memory must be at least one"));
-  EXPECT_THAT(refusal([](HardwareProfile& p) { p.memory[0].update.byte_seconds = -1; }),
-              HasSubstr("memory.update.byte_seconds must be finite and >= 0, got -1"));
+  EXPECT_THAT(refusal([](HardwareProfile& p) { p.sums.memory.clear(); }),
+              HasSubstr("sums.memory must be at least one"));
+  EXPECT_THAT(refusal([](HardwareProfile& p) { p.rows.memory[0].update.byte_seconds = -1; }),
+              HasSubstr("rows.memory.update.byte_seconds must be finite and >= 0, got -1"));
 }
 
 }  // namespace

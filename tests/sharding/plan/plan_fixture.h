@@ -18,8 +18,16 @@ inline HardwareProfile round_profile() {
   profile.memory_bytes = 16e9;
   profile.ranks_per_node = 4;
   profile.all_to_all = profile.all_gather = profile.reduce_scatter = profile.all_reduce = even_links(1e-5, 1e9);
-  profile.route = profile.pool = profile.copy = {1e-7, 1e-9};
-  profile.memory = {{1e6, {1e-7, 0}, {1e-7, 1e-9}, {1e-7, 1e-9}}};
+  const WorkRate rate{1e-7, 1e-9};
+  profile.rows = {.ask = rate,
+                  .hear = rate,
+                  .pool = rate,
+                  .unpool = rate,
+                  .leaf = rate,
+                  .answer = rate,
+                  .merge = rate,
+                  .memory = {{1e6, {1e-7, 0}, rate, rate}}};
+  profile.sums = profile.rows;
   return profile;
 }
 

@@ -10,6 +10,7 @@
 
 #include "sharding/base/error.h"
 #include "sharding/plan/plan_options.h"
+#include "sharding/plan/shard.h"
 #include "tests/sharding/plan/plan_fixture.h"
 
 namespace rondo {
@@ -88,7 +89,7 @@ double single_placement_step(const PlanRequest& request, Placement placement, Wa
     if (found == options.end()) return std::numeric_limits<double>::infinity();
     placed.push_back({found->choice, {}});
     if (found->cost.owners == 0) continue;
-    const double seconds = found->cost.owner.lookup_seconds + found->cost.owner.update_seconds;
+    const double seconds = found->cost.owner.work_seconds();
     size_t first = 0;
     for (size_t r = 0; r < work.size(); r += static_cast<size_t>(found->cost.owners)) {
       if (work[r] < work[first]) first = r;
@@ -278,6 +279,50 @@ TEST(PlannerRefusal, NamesWhatIsWrongWithARequest) {
   request.tables[0].allowed = {Placement::kColumnWise};
   EXPECT_THAT(refusal(request),
               HasSubstr("table \"item\": placement column_wise cannot be had with dim 20 on 2 ranks"));
+}
+
+TEST(PlannerRefusal, OfWaysHomeAndHotRowsThatCannotBe) {
+  PlanRequest request = too_large();
+  request.tables = {table_of("item", 1000, 64)};
+  request.tables[0].hot_rows = 1001;
+  EXPECT_THAT(refusal(request), HasSubstr("table \"item\": hot_rows must be in [0, rows = 1000], got 1001"));
+  request.tables[0].hot_rows = 5;
+  request.tables[0].way_home = WayHome::kRows;
+  EXPECT_THAT(refusal(request), HasSubstr("hot_rows must be 0 but for a pooled row_wise table with sums home, got 5"));
+  request.tables[0].hot_rows.reset();
+  request.tables[0].way_home = WayHome::kSums;
+  request.tables[0].pooled = false;
+  EXPECT_THAT(refusal(request), HasSubstr("table \"item\": way_home must be rows when the model takes the rows"));
+  request.tables[0].pooled = true;
+  request.tables[0].spec.placement = Placement::kColumnWise;
+  request.tables[0].allowed = {Placement::kColumnWise};
+  request.tables[0].spec.column_shards = 3;
+  EXPECT_THAT(refusal(request), HasSubstr("column_shards is 3, and the world has 2 ranks"));
+}
+
+TEST(Planner, PlacesTablesAsTheRuntimeTakesThem) {
+  PlanRequest request = too_large();
+  request.offer = runtime_offer();
+  request.world = 4;
+  request.tables = {table_of("sums", 10'000, 64), table_of("columns", 10'000, 64), table_of("item", 10'000, 64)};
+  request.tables[0].allowed = {Placement::kRowWise};
+  request.tables[0].way_home = WayHome::kSums;
+  request.tables[0].hot_rows = 3;
+  request.tables[0].popular_keys = {40, 7, 300, 1};
+  request.tables[1].allowed = {Placement::kColumnWise};
+  request.tables[1].spec.column_shards = 2;
+  request.tables[1].way_home = WayHome::kRows;
+  const std::vector<TableSpec> specs = placed_specs(request, make_plan(request));
+  for (const TableSpec& spec : specs) {
+    EXPECT_NO_THROW(validate(spec)) << describe(spec);
+    EXPECT_NO_THROW(validate_placement(spec, request.world)) << describe(spec);
+  }
+  EXPECT_EQ(specs[0].way_home, WayHome::kSums);
+  EXPECT_EQ(specs[0].hot_keys, (std::vector<uint64_t>{7, 40, 300}));
+  EXPECT_EQ(specs[1].placement, Placement::kColumnWise);
+  EXPECT_EQ(specs[1].column_shards, 2);
+  EXPECT_GE(specs[1].owner, 0);
+  EXPECT_EQ(specs[1].way_home, WayHome::kRows);
 }
 
 TEST(PlannerOffer, NothingThatTheRuntimeLacks) {
