@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdint>
 #include <exception>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -60,6 +61,29 @@ class Work {
   virtual void wait() = 0;
 };
 
+/// The collectives that a backward pass still owes: each differentiable one owes a call there. What else is sent during
+/// backward (gradient buckets) keeps its distance until they are made, so that all ranks make all calls in one order.
+class BackwardCalls {
+ public:
+  void owe() { ++owed_; }
+
+  /// One of them has been made.
+  void made() {
+    if (owed_ > 0 && --owed_ == 0 && on_settled) on_settled();
+  }
+
+  bool settled() const { return owed_ == 0; }
+
+  /// A pass may leave calls unmade, by an exception: forgets them.
+  void reset() { owed_ = 0; }
+
+  /// Called when the last one has been made; may be empty.
+  std::function<void()> on_settled;
+
+ private:
+  int owed_ = 0;
+};
+
 /// Collective operations among the ranks of one job.
 ///
 /// Tensors are contiguous and on the device of the backend; any dtype for movement, fp32, fp64 and int64 for sums.
@@ -103,6 +127,11 @@ class Communicator {
 
   /// Moves what is under way (Open MPI does so only inside MPI calls). Cheap; called between stages and layers.
   virtual void progress() = 0;
+
+  BackwardCalls& backward_calls() { return backward_calls_; }
+
+ private:
+  BackwardCalls backward_calls_;
 };
 
 /// Agreement on errors: every rank calls it with its own verdict after work that may fail on some ranks only (reading

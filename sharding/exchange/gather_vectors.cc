@@ -1,5 +1,6 @@
 #include "sharding/exchange/gather_vectors.h"
 
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/custom_class.h>
@@ -39,6 +40,7 @@ class GatherVectors : public torch::autograd::Function<GatherVectors> {
     const at::Tensor all = gradients[0].contiguous();
     at::Tensor mine = at::empty({call->rows[static_cast<size_t>(call->comm.rank())], all.size(1)}, all.options());
     call->comm.reduce_scatter(all, mine, call->rows, {Channel::kBackward, "gradients of vectors"})->wait();
+    call->comm.backward_calls().made();
     return {mine, at::Tensor()};
   }
 };
@@ -49,6 +51,7 @@ at::Tensor gather_vectors(Communicator& comm, const at::Tensor& mine, std::span<
   RONDO_CHECK_EQ(rows.size(), static_cast<size_t>(comm.size()));
   RONDO_CHECK(mine.dim() == 2 && mine.size(0) == rows[comm.rank()], "shape ", mine.sizes());
   if (comm.size() == 1) return mine;
+  if (at::GradMode::is_enabled() && mine.requires_grad()) comm.backward_calls().owe();
   return GatherVectors::apply(mine, c10::make_intrusive<GatherCall>(comm, rows));
 }
 

@@ -12,7 +12,8 @@ RecommenderTask::RecommenderTask(const TrainOptions& options, const ExampleOptio
       comm_(comm),
       examples_(data.events, data.split, examples, recommender.seed),
       optimizer_(make_dense_optimizer(options, recommender.model.parameters())),
-      train_step_(recommender.model, recommender.embedding, *optimizer_, comm, recommender.seed),
+      train_step_(recommender.model, recommender.embedding, *optimizer_, comm,
+                  {.seed = recommender.seed, .gradients = options.gradients}),
       overlap_(options.overlap_exchange) {}
 
 StepResult RecommenderTask::step(DataCursor& cursor, const StepPlan& plan) {

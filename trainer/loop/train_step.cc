@@ -10,13 +10,13 @@
 namespace rondo {
 
 TrainStep::TrainStep(RecommenderModel& model, ShardedEmbedding& embedding, DenseOptimizer& optimizer,
-                     Communicator& comm, uint64_t seed)
+                     Communicator& comm, const TrainStepOptions& options)
     : model_(model),
       embedding_(embedding),
       optimizer_(optimizer),
       comm_(comm),
-      gradient_sum_(values_of(model.parameters()), comm),
-      seed_(seed) {}
+      gradient_sum_(values_of(model.parameters()), comm, options.gradients),
+      seed_(options.seed) {}
 
 StepResult TrainStep::run(const Batch& batch, const Batch* next, const StepPlan& plan) {
   const StepContext context{seed_, plan.step, /*training=*/true};
@@ -44,12 +44,12 @@ StepResult TrainStep::run(const Batch& batch, const Batch* next, const StepPlan&
   result.phase_ms.push_back({"forward", 1e3 * watch.restart()});
 
   if (next != nullptr) embedding_.advance_route();
-  loss.backward();
+  loss.backward();  // sends the dense gradients that are complete
   agreement.wait();
-  require_finite(agreement.loss(), "loss", plan.step);
   result.phase_ms.push_back({"backward", 1e3 * watch.restart()});
 
   gradient_sum_.finish();  // dense: summed over ranks
+  require_finite(agreement.loss(), "loss", plan.step);
   const StepVerdict verdict = optimizer_.step({plan.step - 1, plan.learning_rate_factor, plan.clip_norm});
   require_finite(verdict.finite ? 0.0 : verdict.gradient_norm, "gradient", plan.step);
   embedding_.backward(now_, tables, plan.step,

@@ -12,6 +12,11 @@
 
 namespace rondo {
 
+struct TrainStepOptions {
+  uint64_t seed = 1;
+  GradientBucketOptions gradients;
+};
+
 /// One optimizer step, in the order in which it happens: read this first.
 ///
 /// Collective. The numbers do not depend on the world but for the order of summation (DESIGN 3).
@@ -19,7 +24,7 @@ class TrainStep {
  public:
   /// Keeps references.
   TrainStep(RecommenderModel& model, ShardedEmbedding& embedding, DenseOptimizer& optimizer, Communicator& comm,
-            uint64_t seed);
+            const TrainStepOptions& options);
 
   /// `next`, where not null, is the batch of the next call: its ids travel behind this step's forward and backward
   /// pass. Throws ConfigError on every rank, before anything is updated, when the loss or a dense gradient is not
