@@ -34,6 +34,7 @@
 #include "sharding/comm/thread_communicator.h"
 #include "sharding/embedding/sharded_embedding.h"
 #include "sharding/handle/mpi_session.h"
+#include "tests/bench/collective_bench.h"
 #include "tests/bench/id_stream.h"
 #include "tests/bench/plain_loop.h"
 
@@ -61,6 +62,7 @@ struct Options {
   std::string optimizer = "rowwise_adagrad";
   std::string key_space = "dense";
   std::string way_home = "sums";
+  std::string backend = "auto";
   double learning_rate = 0.05;
   double epsilon = 1e-8;
   int64_t steps = 100;
@@ -393,6 +395,7 @@ bool run(const Options& options, MpiSession& session) {
     if (session.rank() == 0) std::cout << dump_ids(options.ids, options.dump_ids);
     return true;
   }
+  if (options.backend == "nccl") return run_collectives_on_devices(session);
   if (session.size() > 1) return run_rank(options, *make_mpi_communicator(session, {}), "mpi");
   bool good = true;
   run_ranks(options.world_size, {}, [&](Communicator& comm) {
@@ -414,6 +417,7 @@ void validate(const Options& options) {
   require_name(kOptimizers, "optimizer", options.optimizer);
   require_name(kWaysHome, "way-home", options.way_home);
   require_name(kKeySpaces, "key-space", options.key_space);
+  require_name<bool>({{"auto", false}, {"nccl", true}}, "backend", options.backend);
   constexpr int64_t kMostVerified = 50'000'000;
   if (options.verify && options.ids.tables * options.ids.rows * options.dim > kMostVerified) {
     throw ConfigError("--verify keeps all tables on every rank: use smaller --rows, --tables or --dim");
@@ -441,6 +445,7 @@ Options parse(int argc, char** argv) {
   add("sharding", &options.sharding);
   add("optimizer", &options.optimizer);
   add("way-home", &options.way_home);
+  add("backend", &options.backend);
   add("key-space", &options.key_space);
   add("lr", &options.learning_rate);
   add("eps", &options.epsilon);
