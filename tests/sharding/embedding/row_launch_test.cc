@@ -5,20 +5,14 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cstring>
-#include <memory>
 #include <numeric>
 #include <vector>
 
 #include "sharding/embedding/row_kernels.h"
+#include "tests/sharding/embedding/row_records.h"
 
 namespace rondo {
 namespace {
-
-constexpr int64_t kDims[] = {1, 2, 15, 16, 17, 63, 64, 65, 130};
-constexpr RowOptimizerKind kKinds[] = {RowOptimizerKind::kSgd, RowOptimizerKind::kAdagrad,
-                                       RowOptimizerKind::kRowWiseAdagrad, RowOptimizerKind::kAdam,
-                                       RowOptimizerKind::kRowWiseAdam};
 
 struct Shape {
   int64_t blocks;
@@ -33,61 +27,6 @@ void for_each_thread(Shape shape, const Lane& lane) {
     for (int64_t thread = shape.block_threads; thread-- > 0;) lane(block, thread);
   }
 }
-
-/// In [-1, 1), by what is drawn and where it stands.
-template <typename T>
-std::vector<T> numbers(int64_t count, uint64_t purpose) {
-  std::vector<T> drawn(static_cast<size_t>(count));
-  const CounterRandom random(11, purpose, RandomPurpose::kTest);
-  for (size_t i = 0; i < drawn.size(); ++i) drawn[i] = static_cast<T>(2.0 * random.uniform(3, i) - 1.0);
-  return drawn;
-}
-
-template <typename V>
-V as_value(double number) {
-  if constexpr (sizeof(V) == sizeof(uint16_t)) {
-    return nearest<V>(static_cast<float>(number));
-  } else {
-    return static_cast<V>(number);
-  }
-}
-
-/// Records of rows in blocks of four, each block of exactly its size.
-template <typename V>
-class Records {
- public:
-  using T = ComputeType<V>;
-
-  Records(int64_t rows, int64_t dim, int64_t state) {
-    const auto up = [](int64_t bytes) { return (bytes + 7) / 8 * 8; };
-    table_.shift = 2;
-    table_.state_offset = up(dim * static_cast<int64_t>(sizeof(V)));
-    table_.count_offset = table_.state_offset + up(state * static_cast<int64_t>(sizeof(T)));
-    table_.version_offset = table_.count_offset + 8;
-    table_.record_bytes = table_.version_offset + 8;
-    for (int64_t first = 0; first < rows; first += 4) {
-      const auto bytes = static_cast<size_t>(std::min<int64_t>(4, rows - first) * table_.record_bytes);
-      memory_.emplace_back(bytes / 8, uint64_t{0});
-      blocks_.push_back(reinterpret_cast<std::byte*>(memory_.back().data()));
-    }
-    table_.blocks = blocks_.data();
-    const auto start = numbers<double>(rows * dim, 1);
-    for (int64_t r = 0; r < rows; ++r) {
-      for (int64_t c = 0; c < dim; ++c) values(r)[c] = as_value<V>(start[static_cast<size_t>(r * dim + c)]);
-      for (int64_t s = 0; s < state; ++s) state_of(r)[s] = T{0};
-    }
-  }
-
-  const RowRecords<V>& table() const { return table_; }
-  V* values(int64_t row) const { return reinterpret_cast<V*>(table_.record(row)); }
-  T* state_of(int64_t row) const { return reinterpret_cast<T*>(table_.record(row) + table_.state_offset); }
-  bool operator==(const Records& other) const { return memory_ == other.memory_; }
-
- private:
-  RowRecords<V> table_{};
-  std::vector<std::vector<uint64_t>> memory_;
-  std::vector<std::byte*> blocks_;
-};
 
 template <typename V>
 class RowLaunchTest : public ::testing::Test {};
@@ -134,41 +73,15 @@ void update_as_lanes(const RowUpdates<V>& work, Shape shape) {
   }
 }
 
-/// The same by the loops of the processor, as RowStore makes them.
-template <typename V>
-void update_as_loops(const RowUpdates<V>& work) {
-  using T = ComputeType<V>;
-  std::vector<T> squares(static_cast<size_t>(work.rows));
-  sums_of_squares(work.gradients, work.rows, work.dim, squares.data());
-  std::vector<LearningRow<V>> rows;
-  for (int64_t r = 0; r < work.rows; ++r) {
-    rows.push_back(learning_row(work, r, squares[static_cast<size_t>(r)]));
-    touch_row(work, r);
-  }
-  update_rows<V>(work.step, rows, work.dim);
-}
-
 template <typename V>
 void compare_updates(RowOptimizerKind kind, int64_t dim, Shape shape) {
   using T = ComputeType<V>;
-  const std::vector<int64_t> slots{9, 2, 3, 0, 7}, occurrences{1, 4, 1, 2, 9};
-  const std::vector<uint64_t> keys{77, 1, 5, 1'000'003, 12};
+  const FiveRows<V> rows;
   Records<V> lanes(10, dim, state_width(kind, dim)), loops(10, dim, state_width(kind, dim));
   for (int64_t step = 1; step <= 3; ++step) {
     const std::vector<T> gradients = numbers<T>(5 * dim, static_cast<uint64_t>(step));
-    RowUpdates<V> work{.table = lanes.table(),
-                       .step = make_row_step<T>({.kind = kind, .learning_rate = 0.1, .weight_decay = 0.01}, step, 0.9),
-                       .slots = slots.data(),
-                       .keys = keys.data(),
-                       .occurrences = occurrences.data(),
-                       .gradients = gradients.data(),
-                       .rows = 5,
-                       .dim = dim,
-                       .number = step,
-                       .factor = T{1},
-                       .clip_norm = static_cast<T>(step == 2 ? 0.7 : 0.0),
-                       .count_decay = 0.01,
-                       .rounding = CounterRandom(5, static_cast<uint64_t>(step), RandomPurpose::kRounding)};
+    RowUpdates<V> work = rows.step(lanes.table(), kind, dim, step);
+    work.gradients = gradients.data();
     update_as_lanes(work, shape);
     work.table = loops.table();
     update_as_loops(work);
