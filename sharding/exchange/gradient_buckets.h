@@ -14,7 +14,7 @@ struct GradientBucketOptions {
   int64_t bucket_bytes = 4 << 20;
 
   /// Send a bucket during backward, when its last gradient has come. False: all of them in `finish`; the same numbers.
-  bool overlap = true;
+  bool overlap = false;
 };
 
 /// Sums the gradients of replicated parameters over ranks, in buckets of a fixed order: parameters from the last to the

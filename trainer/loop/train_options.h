@@ -22,7 +22,7 @@ struct TrainOptions {
   AdamWOptions adam_w;           ///< SGD takes its learning rate and weight decay
   double clip_norm = 1.0;        ///< of the dense gradients; 0: never
   bool overlap_exchange = true;  ///< route the next batch behind a step; the numbers are the same
-  GradientBucketOptions gradients;
+  GradientBucketOptions gradients{.overlap = true};
   int64_t log_steps = 50;
   int64_t checkpoint_steps = 0;  ///< 0: at the end only
   int64_t keep_checkpoints = 3;
