@@ -215,6 +215,8 @@ std::string model_digest(proto::Job job) {
   job.clear_evaluation();
   job.clear_communication();
   job.clear_exchange();
+  job.clear_gradients();
+  job.clear_device();
   job.clear_plan();
   std::string text;
   google::protobuf::TextFormat::PrintToString(job, &text);
@@ -348,8 +350,12 @@ JobOptions to_options(const JobText& text) {
     to.behaviour_weights.push_back({entry.behaviour(), entry.weight()});
   }
   to.text_weights = job.text().weights();
+  to.device = job.device() == proto::Job::CUDA  ? DeviceWish::kCuda
+              : job.device() == proto::Job::CPU ? DeviceWish::kCpu
+                                                : DeviceWish::kAuto;
   to.train = to_train(job.train());
   to.train.overlap_exchange = job.exchange().overlap();
+  to.train.gradients.overlap = job.gradients().overlap();
   to.evaluation = to_evaluation(job);
   to.synth = {job.synth().users(), job.synth().items(), job.synth().events(), job.seed()};
   to.has_schema = job.has_schema();

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "launch/device_choice.h"
 #include "launch/job_text.h"
 #include "sharding/comm/communicator.h"
 #include "sharding/plan/planner.h"
@@ -31,6 +32,7 @@ struct JobOptions {
   std::string name;
   uint64_t seed = 1;
   int threads = 0;  // 0: cores of the host / its ranks
+  DeviceWish device = DeviceWish::kAuto;
   DataOptions data;
   ExampleOptions examples;
   ModelOptions model;                  // text.vocabulary_size and behaviour_weights come from the dataset

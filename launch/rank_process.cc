@@ -94,6 +94,7 @@ void wait_passively(char** argv) {
 
 void run_as_rank(const RankOptions& options, const std::function<void(RankProcess&)>& body,
                  const std::function<void(const RankFailure&)>& on_error) {
+  require_device(options.device);
   if (under_launcher()) {
     run_under_launcher(options, body, on_error);
     return;

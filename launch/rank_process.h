@@ -4,6 +4,7 @@
 #include <functional>
 #include <string>
 
+#include "launch/device_choice.h"
 #include "sharding/comm/communicator.h"
 
 namespace rondo {
@@ -11,6 +12,7 @@ namespace rondo {
 struct RankOptions {
   CommunicatorOptions communication;
   int threads = 0;  // of this rank; 0: cores of the host / its ranks
+  DeviceWish device = DeviceWish::kAuto;
 };
 
 /// This process among the ranks of its job.
@@ -34,7 +36,8 @@ struct RankFailure {
 /// Runs `body` as one rank: of the job that mpirun or srun started, or alone. The only place where MPI begins and ends.
 ///
 /// What `body` throws is given to `on_error`; under a launcher it then ends every rank with its exit code, alone it is
-/// thrown on. `on_error` may be called from the watchdog's thread, and must not throw.
+/// thrown on. Throws ConfigError before anything begins for a device that cannot be had. `on_error` may be called from
+/// the watchdog's thread, and must not throw.
 void run_as_rank(const RankOptions& options, const std::function<void(RankProcess&)>& body,
                  const std::function<void(const RankFailure&)>& on_error);
 

@@ -111,7 +111,7 @@ EvaluationReport evaluate_model(const JobOptions& job, const RecommenderData& da
   return report;
 }
 
-RankOptions rank_options(const JobOptions& job) { return {job.communication, job.threads}; }
+RankOptions rank_options(const JobOptions& job) { return {job.communication, job.threads, job.device}; }
 
 std::function<void(const RankFailure&)> error_writer(const RunFolder& run) {
   return [&run](const RankFailure& failure) {

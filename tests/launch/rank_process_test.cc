@@ -60,5 +60,26 @@ TEST(RankProcessTest, AnErrorFileSaysWhatFailedWhereAndWhen) {
   EXPECT_EQ(evaluation["code"], static_cast<int>(ExitCode::kInternal));
 }
 
+TEST(RankProcessTest, ADeviceThatCannotBeHadIsRefusedBeforeAnythingBegins) {
+  const auto run_on = [](DeviceWish device) {
+    int runs = 0;
+    run_as_rank(
+        {.communication = {}, .threads = 1, .device = device}, [&](RankProcess&) { ++runs; },
+        [](const RankFailure&) {});
+    return runs;
+  };
+  EXPECT_EQ(run_on(DeviceWish::kAuto), 1);
+  EXPECT_EQ(run_on(DeviceWish::kCpu), 1);
+  try {
+    run_on(DeviceWish::kCuda);
+    ADD_FAILURE() << "nothing thrown";
+  } catch (const ConfigError& error) {
+    EXPECT_EQ(error.exit_code(), ExitCode::kBadConfiguration);
+    const std::string text = error.what();
+    EXPECT_EQ(text.find("device: CUDA cannot be had: "), 0U) << text;
+    EXPECT_NE(text.find("device: AUTO or CPU runs on the processor"), std::string::npos) << text;
+  }
+}
+
 }  // namespace
 }  // namespace rondo
