@@ -22,6 +22,7 @@ int run_train(int argc, char** argv);
 int run_evaluate(int argc, char** argv);
 int run_recommend(int argc, char** argv);
 int run_encode(int argc, char** argv);
+int run_classify(int argc, char** argv);
 int run_import(int argc, char** argv);
 int run_export(int argc, char** argv);
 int run_inspect(int argc, char** argv);

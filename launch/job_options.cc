@@ -12,6 +12,7 @@
 #include "launch/text_weights.h"
 #include "proto/job.pb.h"
 #include "sharding/base/check.h"
+#include "sharding/base/nearest_name.h"
 #include "trainer/data/schema_proto.h"
 #include "trainer/storage/digest.h"
 
@@ -184,14 +185,32 @@ ModelOptions to_model(const proto::Job& job) {
   return to;
 }
 
+TaskKind task_of(const proto::Job& job) {
+  const bool classifies = job.task_size() > 0 && job.task(0).kind() == proto::TEXT_CLASSIFICATION;
+  return classifies ? TaskKind::kTextClassification : TaskKind::kRetrieval;
+}
+
 DataOptions to_data(const proto::Job& job, const SplitOptions& split) {
   DataOptions to;
   to.dataset = job.data().dataset();
   if (job.has_split()) to.split = split;
   to.vocabulary = job.text().vocabulary();
   to.lowercase = job.text().lowercase();
-  to.needs_text = job.model().text_beta() > 0.0;
+  to.needs_text = task_of(job) == TaskKind::kTextClassification || job.model().text_beta() > 0.0;
   to.max_tokens = job.text().max_tokens();
+  return to;
+}
+
+ClassificationOptions to_classification(const proto::Job& job) {
+  const proto::Classification from = job.task_size() > 0 ? job.task(0).classification() : proto::Classification();
+  ClassificationOptions to;
+  to.classifier.model.tower = to_text_tower(job.text());
+  to.classifier.model.dropout = from.dropout();
+  to.classifier.model.dtype = job.precision() == proto::FLOAT64 ? at::kDouble : at::kFloat;
+  to.classifier.dispatch = from.dispatch() == proto::BALANCED ? TextDispatch::kBalanced : TextDispatch::kLocal;
+  for (const auto& entry : from.class_weight()) to.class_weights.push_back({entry.label(), entry.weight()});
+  to.balance_classes = from.balance_classes();
+  to.select_by = from.select_by();
   return to;
 }
 
@@ -223,7 +242,7 @@ std::string model_digest(proto::Job job) {
   return sha256_hex(text);
 }
 
-TrainOptions to_train(const proto::Train& from) {
+TrainOptions to_train(const proto::Train& from, TaskKind task) {
   TrainOptions to;
   to.steps = from.steps();
   to.epochs = from.epochs();
@@ -238,6 +257,9 @@ TrainOptions to_train(const proto::Train& from) {
   to.checkpoint_steps = from.checkpoint_steps();
   to.keep_checkpoints = from.keep_checkpoints();
   to.evaluate_steps = from.evaluate_steps();
+  to.evaluate_epochs = from.evaluate_epochs();
+  to.keep_best = from.keep_best() && task == TaskKind::kTextClassification;
+  to.patience = from.patience();
   return to;
 }
 
@@ -261,6 +283,7 @@ constexpr std::pair<std::string_view, std::string_view> kWordsOfTheJob[] = {
     {"tables.item.table \"item\": ", "tables.item."},
     {"tables.category.table \"category\": ", "tables.category."},
     {"text.text tower: ", "text."},
+    {"task.classification.text tower: ", "text."},
     {"model.bag_beta ", "model.category_beta "},
     {"model.max_tokens ", "text.max_tokens "},
     {"model.refresh_steps ", "text.refresh_steps "},
@@ -295,11 +318,32 @@ void require_threads(int threads) {
   throw ConfigError(concat("threads must be from 0 to ", kMostThreads, ", got ", threads));
 }
 
-void require_weights(const std::vector<NamedWeight>& weights) {
-  for (const auto& [behaviour, weight] : weights) {
+void require_weights(const std::vector<NamedWeight>& weights, const char* field) {
+  for (const auto& [name, weight] : weights) {
     if (weight >= 0.0 && std::isfinite(weight)) continue;
-    throw ConfigError(concat("behaviour_weight.weight must be 0 or more, got ", weight, " for \"", behaviour, "\""));
+    throw ConfigError(concat(field, ".weight must be 0 or more, got ", weight, " for \"", name, "\""));
   }
+}
+
+void require_one_task(const proto::Job& job) {
+  if (job.task_size() > 1) throw ConfigError(concat("task: at most one as yet, got ", job.task_size()));
+}
+
+void require_patience_for(const JobOptions& options) {
+  if (options.train.patience == 0) return;
+  if (options.task == TaskKind::kRetrieval) throw ConfigError("patience is for text classification");
+  if (!options.train.keep_best) throw ConfigError("patience needs keep_best: it counts from the best evaluation");
+}
+
+void validate_classification(const ClassificationOptions& options) {
+  TextClassifierOptions model = options.classifier.model;
+  model.classes = 2;
+  validate(model);
+  require_weights(options.class_weights, "class_weight");
+  const std::vector<std::string> metrics{"accuracy", "balanced_accuracy", "macro_f1", "auc"};
+  if (std::ranges::find(metrics, options.select_by) != metrics.end()) return;
+  throw ConfigError(concat("select_by must be accuracy, balanced_accuracy, macro_f1 or auc, got \"", options.select_by,
+                           "\"", did_you_mean(options.select_by, metrics)));
 }
 
 /// All but the size of the vocabulary, which the dataset knows.
@@ -320,7 +364,12 @@ void validate_all(const JobText& job, const JobOptions& options) {
   check(job, "tables", [&] { validate(options.model.embedding); });
   check(job, "text", [&] { validate_text_tower(options.model); });
   check(job, "model", [&] { validate(options.model); });
-  check(job, "model", [&] { require_weights(options.behaviour_weights); });
+  check(job, "model", [&] { require_weights(options.behaviour_weights, "behaviour_weight"); });
+  check(job, "", [&] { require_one_task(job.job()); });
+  if (options.task == TaskKind::kTextClassification) {
+    check(job, "task.classification", [&] { validate_classification(options.classification); });
+  }
+  check(job, "train", [&] { require_patience_for(options); });
   check(job, "train.optimizer", [&] { validate(options.train.adam_w); });
   check(job, "train", [&] { validate(options.train); });
   check(job, "evaluation", [&] { validate(options.evaluation); });
@@ -342,6 +391,8 @@ JobOptions to_options(const JobText& text) {
   to.name = job.name();
   to.seed = job.seed();
   to.threads = job.threads();
+  to.task = task_of(job);
+  to.classification = to_classification(job);
   to.split = split_from_proto(job.split());
   to.data = to_data(job, to.split);
   to.examples = {job.data().history_max(), job.data().history_same_time(), job.data().last_only()};
@@ -353,7 +404,7 @@ JobOptions to_options(const JobText& text) {
   to.device = job.device() == proto::Job::CUDA  ? DeviceWish::kCuda
               : job.device() == proto::Job::CPU ? DeviceWish::kCpu
                                                 : DeviceWish::kAuto;
-  to.train = to_train(job.train());
+  to.train = to_train(job.train(), to.task);
   to.train.overlap_exchange = job.exchange().overlap();
   to.train.gradients.overlap = job.gradients().overlap();
   to.evaluation = to_evaluation(job);

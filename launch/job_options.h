@@ -15,16 +15,27 @@
 #include "trainer/data/split.h"
 #include "trainer/data/synth.h"
 #include "trainer/eval/evaluation.h"
-#include "trainer/loop/recommender_data.h"
+#include "trainer/loop/classifier.h"
+#include "trainer/loop/dataset_tokens.h"
 #include "trainer/loop/train_options.h"
 #include "trainer/model/model_options.h"
 
 namespace rondo {
 
-/// Weight of a behaviour by its name in the dataset.
+/// Weight of a behaviour or a class by its name in the dataset.
 struct NamedWeight {
-  std::string behaviour;
+  std::string name;
   double weight = 1.0;
+};
+
+enum class TaskKind : uint8_t { kRetrieval, kTextClassification };
+
+/// How a text classifier learns and is judged.
+struct ClassificationOptions {
+  ClassifierOptions classifier;  // vocabulary, classes and their weights come from the dataset, and of these:
+  std::vector<NamedWeight> class_weights;
+  bool balance_classes = false;
+  std::string select_by = "accuracy";
 };
 
 /// A job as typed, validated options: what everything below launch/ is given.
@@ -33,6 +44,8 @@ struct JobOptions {
   uint64_t seed = 1;
   int threads = 0;  // 0: cores of the host / its ranks
   DeviceWish device = DeviceWish::kAuto;
+  TaskKind task = TaskKind::kRetrieval;
+  ClassificationOptions classification;
   DataOptions data;
   ExampleOptions examples;
   ModelOptions model;                  // text.vocabulary_size and behaviour_weights come from the dataset

@@ -49,10 +49,10 @@ ModelOptions model_for(const JobOptions& job, const RecommenderData& data) {
   const auto& names = data.events.behaviour_names;
   model.user.behaviour_weights.assign(names.size(), 1.0);
   for (const NamedWeight& entry : job.behaviour_weights) {
-    const auto found = std::find(names.begin(), names.end(), entry.behaviour);
+    const auto found = std::find(names.begin(), names.end(), entry.name);
     if (found == names.end()) {
-      throw ConfigError(concat("model.behaviour_weight: the dataset has no behaviour \"", entry.behaviour, "\"",
-                               did_you_mean(entry.behaviour, names)));
+      throw ConfigError(concat("model.behaviour_weight: the dataset has no behaviour \"", entry.name, "\"",
+                               did_you_mean(entry.name, names)));
     }
     model.user.behaviour_weights[static_cast<size_t>(found - names.begin())] = entry.weight;
   }
