@@ -48,7 +48,7 @@ one_process|1.8|1|2|$FIRST --sharding table_wise"
 [ -x "$bin" ] || { echo "against_torchrec: no $bin; build exchange_bench or give --bin" >&2; exit 78; }
 [ -f "$peers/torchrec_bench.py" ] || { echo "against_torchrec: no torchrec_bench.py in $peers; give --peers" >&2; exit 78; }
 [ -f "$environment/activate" ] || bash "$peers/setup.sh" "$environment"
-mpirun_flags=(--oversubscribe)
+mpirun_flags=(--oversubscribe --bind-to none) # the plain loop takes the cores of all ranks
 [ "$(id -u)" != 0 ] || mpirun_flags+=(--allow-run-as-root)
 mkdir -p "$(dirname "$log")"
 export OMP_WAIT_POLICY=passive GOMP_SPINCOUNT=0 KMP_BLOCKTIME=0
