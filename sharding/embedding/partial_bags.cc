@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "sharding/base/check.h"
+#include "sharding/base/copy_bytes.h"
 
 namespace rondo {
 namespace {
@@ -83,7 +84,7 @@ void pack_whole(std::span<const BagEntries> features, PackedBags& packed, size_t
     out = std::transform(feature.places.begin(), feature.places.end(), out,
                          [](int64_t place) { return static_cast<int32_t>(place); });
     if (!feature.weights.defined()) continue;
-    std::memcpy(out, feature.weights.const_data_ptr(), feature.weights.nbytes());
+    copy_bytes(feature.weights.const_data_ptr(), feature.weights.nbytes(), out);
     out += feature.weights.nbytes() / sizeof(int32_t);
   }
 }
@@ -149,7 +150,7 @@ void unpack_bags(std::span<const int32_t> words, std::span<const at::ScalarType>
     at += entries;
     if (weights[f] != at::kLong) {
       list.weights = at::empty({offset[count]}, weights[f]);
-      std::memcpy(list.weights.mutable_data_ptr(), words.data() + at, list.weights.nbytes());
+      copy_bytes(words.data() + at, list.weights.nbytes(), list.weights.mutable_data_ptr());
       at += list.weights.nbytes() / sizeof(int32_t);
     }
     bags[f] = std::move(list);

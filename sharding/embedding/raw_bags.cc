@@ -3,11 +3,11 @@
 #include <ATen/ops/empty.h>
 
 #include <algorithm>
-#include <cstring>
 #include <limits>
 #include <numeric>
 
 #include "sharding/base/check.h"
+#include "sharding/base/copy_bytes.h"
 
 namespace rondo {
 namespace {
@@ -26,7 +26,7 @@ int64_t block_words(const RawFeature& feature, int64_t keys, int key_words) {
 
 void put_keys(std::span<const uint64_t> keys, int key_words, int32_t* out) {
   if (key_words == 2) {
-    std::memcpy(out, keys.data(), keys.size_bytes());
+    copy_bytes(keys.data(), keys.size_bytes(), out);
     return;
   }
   for (size_t i = 0; i < keys.size(); ++i) out[i] = static_cast<int32_t>(static_cast<uint32_t>(keys[i]));
@@ -42,7 +42,7 @@ int32_t* put_whole(const RawFeature& feature, int key_words, int32_t* out) {
   put_keys(feature.keys, key_words, out);
   out += static_cast<int64_t>(feature.keys.size()) * key_words;
   if (!feature.weights.defined()) return out;
-  std::memcpy(out, feature.weights.const_data_ptr(), feature.weights.nbytes());
+  copy_bytes(feature.weights.const_data_ptr(), feature.weights.nbytes(), out);
   return out + feature.weights.nbytes() / sizeof(int32_t);
 }
 
@@ -160,7 +160,7 @@ void unpack_raw_bags(std::span<const int32_t> words, std::span<const at::ScalarT
     const auto entries = static_cast<size_t>(offset[count]), before = keys.size();
     keys.resize(before + entries);
     if (key_words == 2) {
-      std::memcpy(keys.data() + before, in, entries * sizeof(uint64_t));
+      copy_bytes(in, entries * sizeof(uint64_t), keys.data() + before);
     } else {
       std::transform(in, in + entries, keys.begin() + static_cast<int64_t>(before),
                      [](int32_t key) { return static_cast<uint64_t>(static_cast<uint32_t>(key)); });
@@ -170,7 +170,7 @@ void unpack_raw_bags(std::span<const int32_t> words, std::span<const at::ScalarT
     occurrences.resize(before + entries, 0);
     if (weights[f] != at::kLong) {
       list.weights = at::empty({offset[count]}, weights[f]);
-      std::memcpy(list.weights.mutable_data_ptr(), in, list.weights.nbytes());
+      copy_bytes(in, list.weights.nbytes(), list.weights.mutable_data_ptr());
       in += list.weights.nbytes() / sizeof(int32_t);
     }
     first += offset[count];

@@ -1,11 +1,11 @@
 #include "sharding/exchange/id_exchange.h"
 
 #include <algorithm>
-#include <cstring>
 #include <numeric>
 #include <utility>
 
 #include "sharding/base/check.h"
+#include "sharding/base/copy_bytes.h"
 
 namespace rondo {
 namespace {
@@ -31,7 +31,7 @@ int64_t* pack_ids(std::span<const uint64_t> keys, std::span<const int64_t> occur
 int64_t* pack_attached(std::span<const int32_t> words, int64_t* out) {
   const int64_t length = attached_segment(static_cast<int64_t>(words.size()));
   if (words.size() % 2 != 0) out[length - 1] = 0;
-  std::memcpy(out, words.data(), words.size_bytes());
+  copy_bytes(words.data(), words.size_bytes(), out);
   return out + length;
 }
 
@@ -47,7 +47,7 @@ const int64_t* unpack_ids(const int64_t* in, int64_t ids, ReceivedIds& received)
 const int64_t* unpack_attached(const int64_t* in, int64_t words, ReceivedIds& received) {
   const size_t before = received.attached.size();
   received.attached.resize(before + static_cast<size_t>(words));
-  std::memcpy(received.attached.data() + before, in, static_cast<size_t>(words) * sizeof(int32_t));
+  copy_bytes(in, static_cast<size_t>(words) * sizeof(int32_t), received.attached.data() + before);
   return in + attached_segment(words);
 }
 
