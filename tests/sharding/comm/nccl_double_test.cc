@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <barrier>
 #include <functional>
 #include <numeric>
 #include <string>
@@ -140,7 +141,8 @@ TEST(NcclDoubleTest, AMissingEventBeforeTheOperation) {
 }
 
 TEST(NcclDoubleTest, AMissingEventAfterTheOperationReadsStaleData) {
-  const auto violations = violations_of(2, [](Rank& rank) {
+  std::barrier both_have_read(2);  // a peer that waits makes the sum run here, too
+  const auto violations = violations_of(2, [&](Rank& rank) {
     rank.host.fill(1.0F);
     float* const memory = rank.device(8);
     rank.copy(memory, rank.host.data(), 8, kCompute);
@@ -148,6 +150,7 @@ TEST(NcclDoubleTest, AMissingEventAfterTheOperationReadsStaleData) {
     rank.sum(memory, 8);
     rank.copy(rank.host.data(), memory, 8, kCompute);
     EXPECT_EQ(rank.host[0], 1.0F) << "the sum has not run";
+    both_have_read.arrive_and_wait();
     rank.wait(kCompute, rank.stream);
   });
   EXPECT_THAT(violations, Contains(HasSubstr("no event orders launch 0 on stream 1")));
