@@ -8,19 +8,12 @@
 #include "sharding/base/check.h"
 #include "sharding/base/parallel.h"
 #include "sharding/embedding/bag_kernels.h"
+#include "sharding/embedding/row_types.h"
 
 namespace rondo {
 namespace {
 
 constexpr int64_t kGrainEntries = 1024;  // of bags that one thread sums at a time
-
-/// Calls body(T{}) with the type of a tensor's scalars.
-template <typename Body>
-void with_type(at::ScalarType type, const Body& body) {
-  if (type == at::kDouble) return body(double{});
-  RONDO_CHECK_EQ(type, at::kFloat);
-  body(float{});
-}
 
 /// Which row each entry of some bags is.
 class EntryRows {

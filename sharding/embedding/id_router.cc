@@ -137,11 +137,9 @@ bool IdRouter::unpack(const TableSpec& spec, std::span<const at::ScalarType> wei
   routed.asked_bags.clear();
   if (routed.send_attached.empty()) {
     routed.receive_home = routed.receive_rows;
-    routed.receive_attached.clear();
     return true;
   }
   routed.receive_home.assign(received.home.begin(), received.home.end());
-  routed.receive_attached.assign(received.attached_words.begin(), received.attached_words.end());
   routed.asked_bags.resize(weights.size() * world);
   const bool raw = std::ranges::find(received.home, kRaw) != received.home.end();
   // Raw keys join those that came on their own, rank by rank.
@@ -154,7 +152,7 @@ bool IdRouter::unpack(const TableSpec& spec, std::span<const at::ScalarType> wei
   std::vector<BagList> bags(weights.size());
   for (size_t rank = 0, first_word = 0, first_key = 0; rank < world; ++rank) {
     const auto words =
-        std::span(received.attached).subspan(first_word, static_cast<size_t>(routed.receive_attached[rank]));
+        std::span(received.attached).subspan(first_word, static_cast<size_t>(received.attached_words[rank]));
     first_word += words.size();
     if (received.home[rank] == kRaw) {
       const size_t before = received.keys.size();

@@ -57,18 +57,17 @@ struct BagList {
 /// first. A table of which a rank asks sums of bags alone is sent its ids as they are ("raw"): `keys` stays empty, and
 /// what counts keys counts ids.
 struct RoutedPart {
-  std::vector<uint64_t> keys;             // [k] distinct; for a part that one rank a key holds, grouped by it
-  std::vector<int64_t> occurrences;       // [k], counted ids of this rank
-  std::vector<int64_t> send_rows;         // [world], keys to each rank
-  std::vector<int64_t> send_home;         // [world]
-  std::vector<int64_t> receive_rows;      // [world], keys asked of this rank by each
-  std::vector<int64_t> receive_home;      // [world]
-  std::vector<int64_t> send_attached;     // [world], words of bag entries; empty: none on any rank
-  std::vector<int64_t> receive_attached;  // [world]
-  std::vector<BagList> asked_bags;        // [features * world] over the keys that a rank sent; undefined: none
-  std::vector<int64_t> slots;             // [sum(receive_rows)] in this rank's store, -1: no row
-  int64_t first_home = 0;                 // place of the part's home rows among the table's
-  int64_t home = 0;                       // their number
+  std::vector<uint64_t> keys;          // [k] distinct; for a part that one rank a key holds, grouped by it
+  std::vector<int64_t> occurrences;    // [k], counted ids of this rank
+  std::vector<int64_t> send_rows;      // [world], keys to each rank
+  std::vector<int64_t> send_home;      // [world]
+  std::vector<int64_t> receive_rows;   // [world], keys asked of this rank by each
+  std::vector<int64_t> receive_home;   // [world]
+  std::vector<int64_t> send_attached;  // [world], words of bag entries; empty: none on any rank
+  std::vector<BagList> asked_bags;     // [features * world] over the keys that a rank sent; undefined: none
+  std::vector<int64_t> slots;          // [sum(receive_rows)] in this rank's store, -1: no row
+  int64_t first_home = 0;              // place of the part's home rows among the table's
+  int64_t home = 0;                    // their number
 
   // Training only: the distinct rows of this rank that are asked for, in the order of (rank, position).
   std::vector<int64_t> updated;              // [u], slots

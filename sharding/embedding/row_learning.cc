@@ -16,20 +16,13 @@
 #include "sharding/embedding/pooling.h"
 #include "sharding/embedding/row_kernels.h"
 #include "sharding/embedding/row_math.h"
+#include "sharding/embedding/row_types.h"
 #include "sharding/exchange/wire_codec.h"
 
 namespace rondo {
 namespace {
 
 constexpr int64_t kRowGrain = 256;  // rows whose gradients stay in the cache until they are updated
-
-/// Calls body(T{}) with the type of a tensor's scalars.
-template <typename Body>
-void with_type(at::ScalarType type, const Body& body) {
-  if (type == at::kDouble) return body(double{});
-  RONDO_CHECK_EQ(type, at::kFloat);
-  body(float{});
-}
 
 /// What `values` are after they travelled as `wire`.
 at::Tensor as_travelled(const at::Tensor& values, at::ScalarType wire) {

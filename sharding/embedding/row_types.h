@@ -1,7 +1,10 @@
 #pragma once
 
+#include <c10/core/ScalarType.h>
+
 #include <cstdint>
 
+#include "sharding/base/check.h"
 #include "sharding/base/half.h"
 #include "sharding/plan/table_spec.h"
 
@@ -24,6 +27,14 @@ void with_row_type(RowType type, const Body& body) {
     case RowType::kBFloat16:
       return body(BFloat16{});
   }
+}
+
+/// Calls body(T{}) with the type of what rows are computed in: fp32 or fp64.
+template <typename Body>
+void with_type(at::ScalarType type, const Body& body) {
+  if (type == at::kDouble) return body(double{});
+  RONDO_CHECK_EQ(type, at::kFloat);
+  body(float{});
 }
 
 }  // namespace rondo

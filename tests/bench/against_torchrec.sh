@@ -45,24 +45,15 @@ one_id|5.0|2|1|--tables 26 --rows 1000000 --dim 16 --pooling 1 --batch 2048 --sh
 many_ids|2.5|2|1|--tables 2 --rows 4000000 --dim 64 --pooling 50 --batch 512 --sharding row_wise
 one_process|1.8|1|2|$FIRST --sharding table_wise"
 
-[ -x "$bin" ] || { echo "against_torchrec: no $bin; build exchange_bench or give --bin" >&2; exit 78; }
-[ -f "$peers/torchrec_bench.py" ] || { echo "against_torchrec: no torchrec_bench.py in $peers; give --peers" >&2; exit 78; }
-[ -f "$environment/activate" ] || bash "$peers/setup.sh" "$environment"
+program=against_torchrec
+. tests/bench/peer_runs.sh
+prepare_peers torchrec_bench.py
 mpirun_flags=(--oversubscribe --bind-to none) # the plain loop takes the cores of all ranks
 [ "$(id -u)" != 0 ] || mpirun_flags+=(--allow-run-as-root)
-mkdir -p "$(dirname "$log")"
 export OMP_WAIT_POLICY=passive GOMP_SPINCOUNT=0 KMP_BLOCKTIME=0
 
-# examples_per_s_total of the RESULT line on stdin, which goes to the log.
-examples_per_s() {
-  local line
-  line=$(grep '^RESULT ') || { echo "against_torchrec: a run ended without a result" >&2; return 1; }
-  echo "$line" >> "$log"
-  sed 's/.*"examples_per_s_total": *\([0-9.]*\).*/\1/' <<< "$line"
-}
-
 torchrec() {
-  (. "$environment/activate" && timeout 600 python "$peers/torchrec_bench.py" "$@" 2>> "$log.errors" < /dev/null) | examples_per_s
+  (. "$environment/activate" && timeout 600 python "$peers/torchrec_bench.py" "$@" 2>> "$log.errors" < /dev/null) | figure examples_per_s_total
 }
 
 # rondo PROCESSES OPTION...
@@ -70,19 +61,10 @@ rondo() {
   local processes=$1
   shift
   if [ "$processes" = 1 ]; then
-    timeout 600 "$bin" "$@" 2>> "$log.errors" < /dev/null | examples_per_s
+    timeout 600 "$bin" "$@" 2>> "$log.errors" < /dev/null | figure examples_per_s_total
   else
-    timeout 600 mpirun "${mpirun_flags[@]}" -n "$processes" "$bin" "$@" 2>> "$log.errors" < /dev/null | examples_per_s
+    timeout 600 mpirun "${mpirun_flags[@]}" -n "$processes" "$bin" "$@" 2>> "$log.errors" < /dev/null | figure examples_per_s_total
   fi
-}
-
-larger() { awk -v a="$1" -v b="$2" 'BEGIN { print (a > b) ? a : b }'; }
-
-wanted() {
-  local name
-  [ ${#only[@]} -gt 0 ] || return 0
-  for name in "${only[@]}"; do [ "$name" != "$1" ] || return 0; done
-  return 1
 }
 
 below=0

@@ -60,11 +60,10 @@ encode|1.3|tokens_per_s|--mode encode --tuned|--mode encode
 encode_bf16|2.0|tokens_per_s|--mode encode --tuned --bf16|--mode encode --bf16
 tokenize|5.0|tokens_per_s|--mode tokenize --threads 1|--mode tokenize --threads 1"
 
-[ -x "$bin" ] || { echo "against_transformers: no $bin; build text_bench or give --bin" >&2; exit 78; }
-[ -f "$peers/hf_bert_bench.py" ] || { echo "against_transformers: no hf_bert_bench.py in $peers; give --peers" >&2; exit 78; }
-[ -f "$environment/activate" ] || bash "$peers/setup.sh" "$environment"
+program=against_transformers
+. tests/bench/peer_runs.sh
+prepare_peers hf_bert_bench.py
 model=${model:-$environment/minilm}
-mkdir -p "$(dirname "$log")"
 prepared=$(mktemp -d)
 trap 'rm -rf "$prepared"' EXIT
 
@@ -83,28 +82,11 @@ END
   texts=("$prepared/film.txt" "$prepared/clothing.txt")
 }
 
-# figure NAME: that member of the RESULT line on stdin, which goes to the log.
-figure() {
-  local line
-  line=$(grep '^RESULT ') || { echo "against_transformers: a run ended without a result; see $log.errors" >&2; return 1; }
-  echo "$line" >> "$log"
-  sed 's/.*"'"$1"'": *\([0-9.]*\).*/\1/' <<< "$line"
-}
-
 transformers() {
   (. "$environment/activate" && timeout 900 python "$peers/hf_bert_bench.py" "$@" 2>> "$log.errors" < /dev/null)
 }
 
 rondo() { timeout 900 "$bin" "$@" 2>> "$log.errors" < /dev/null; }
-
-larger() { awk -v a="$1" -v b="$2" 'BEGIN { print (a > b) ? a : b }'; }
-
-wanted() {
-  local name
-  [ ${#only[@]} -gt 0 ] || return 0
-  for name in "${only[@]}"; do [ "$name" != "$1" ] || return 0; done
-  return 1
-}
 
 [ ${#texts[@]} -gt 0 ] || prepare_texts
 below=0

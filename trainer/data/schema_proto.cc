@@ -48,6 +48,14 @@ void lay_over(const T& value, const T& default_value, T& to) {
   if (value != default_value) to = value;
 }
 
+void write_names(const std::vector<Renamed>& from, google::protobuf::RepeatedPtrField<proto::Renamed>& to) {
+  for (const Renamed& name : from) {
+    auto* const renamed = to.Add();
+    renamed->set_from(name.from);
+    renamed->set_to(name.to);
+  }
+}
+
 void read_events(const proto::EventMapping& from, EventColumns& to) {
   const proto::EventMapping defaults;
   lay_over(from.user(), defaults.user(), to.user);
@@ -78,11 +86,7 @@ void write_events(const EventColumns& from, proto::EventMapping& to) {
   to.set_time_zone(from.time_zone);
   to.set_behaviour(from.behaviour);
   to.set_behaviour_constant(from.behaviour_constant);
-  for (const auto& name : from.behaviour_names) {
-    auto* renamed = to.add_behaviour_name();
-    renamed->set_from(name.from);
-    renamed->set_to(name.to);
-  }
+  write_names(from.behaviour_names, *to.mutable_behaviour_name());
   to.set_value(from.value);
   to.set_basket(from.basket);
   to.set_join_overlaps(from.join_overlaps);
@@ -124,11 +128,7 @@ void write_examples(const ExampleColumns& from, proto::ExampleMapping& to) {
   for (const auto& text : from.texts) to.add_text(text);
   for (const auto& text : from.second_texts) to.add_second_text(text);
   to.set_label(from.label);
-  for (const auto& name : from.label_names) {
-    auto* renamed = to.add_label_name();
-    renamed->set_from(name.from);
-    renamed->set_to(name.to);
-  }
+  write_names(from.label_names, *to.mutable_label_name());
   to.set_weight(from.weight);
   to.set_group(from.group);
   for (const auto& path : from.valid_paths) to.add_valid_path(path);
