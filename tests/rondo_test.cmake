@@ -40,23 +40,27 @@ function(rondo_test name)
     ENVIRONMENT "${RONDO_TEST_ENVIRONMENT}")
 endfunction()
 
-# rondo_rank_test(<name> SOURCES ... [DEPS ...] [RANKS ...] [TIMEOUT seconds])
+# rondo_rank_test(<name> SOURCES ... [DEPS ...] [RANKS ...] [MAIN file] [TIMEOUT seconds])
 #
 # The same bodies under mpirun: one entry of ctest per world size (default 1 2 3 4 7; instrumented: 3 alone), labelled mpi. The sources use
-# tests/support/rank_test.h; tests/support/mpi_main.cc agrees on the verdict.
+# tests/support/rank_test.h; tests/support/mpi_ranks.cc agrees on the verdict. MAIN runs the bodies on the ranks (default: tests/support/mpi_main.cc).
 function(rondo_rank_test name)
-  cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;DEPS;RANKS" ${ARGN})
+  cmake_parse_arguments(ARG "" "TIMEOUT;MAIN" "SOURCES;DEPS;RANKS" ${ARGN})
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 120)
   endif()
   math(EXPR ARG_TIMEOUT "${ARG_TIMEOUT} * ${RONDO_TIMEOUT_FACTOR}")
+  if(NOT ARG_MAIN)
+    set(ARG_MAIN ${PROJECT_SOURCE_DIR}/tests/support/mpi_main.cc)
+  endif()
   if(NOT ARG_RANKS)
     set(ARG_RANKS 1 2 3 4 7)
   endif()
   if(RONDO_SANITIZE) # the same code at each world; the rank threads of the other tests take them all
     set(ARG_RANKS 3)
   endif()
-  add_executable(${name} ${ARG_SOURCES} ${PROJECT_SOURCE_DIR}/tests/support/mpi_main.cc)
+  add_executable(${name} ${ARG_SOURCES} ${ARG_MAIN}
+    ${PROJECT_SOURCE_DIR}/tests/support/mpi_ranks.cc)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests)
   target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR})
   target_link_libraries(${name} PRIVATE rondo_flags ${ARG_DEPS} rondo::comm GTest::gmock MPI::MPI_CXX)
@@ -115,7 +119,11 @@ endfunction()
 
 # The doubles of CUDA and NCCL, for tests of backend `nccl` without a device.
 set(RONDO_NCCL_DOUBLE
+  ${PROJECT_SOURCE_DIR}/tests/support/fake_board.cc
   ${PROJECT_SOURCE_DIR}/tests/support/fake_cuda.cc
   ${PROJECT_SOURCE_DIR}/tests/support/fake_nccl.cc
+  ${PROJECT_SOURCE_DIR}/tests/support/fake_nccl_board.cc
   ${PROJECT_SOURCE_DIR}/tests/support/fake_nccl_launch.cc
   ${PROJECT_SOURCE_DIR}/tests/support/nccl_ranks.cc)
+# The same between the processes of mpirun.
+set(RONDO_NCCL_PROCESSES ${RONDO_NCCL_DOUBLE} ${PROJECT_SOURCE_DIR}/tests/support/nccl_processes.cc)

@@ -1,5 +1,5 @@
 // A whole training run on backend `nccl`, over the doubles of CUDA and NCCL with host tensors standing in for device
-// memory, against the same run on rank threads: bit for bit (DESIGN 3).
+// memory, against the same run on rank threads, or under mpirun on backend `mpi`: bit for bit (DESIGN 3).
 #include <gtest/gtest.h>
 
 #include "tests/integration/training_run.h"
@@ -9,8 +9,8 @@ namespace rondo {
 namespace {
 
 using testing::deviation;
+using testing::nccl_runner;
 using testing::NcclRanksOptions;
-using testing::run_nccl_ranks;
 using testing::run_training;
 using testing::test_options;
 using testing::tiny_run;
@@ -22,15 +22,16 @@ class NcclTrainingTest : public ::testing::TestWithParam<int> {
   int world() const { return GetParam(); }
 
   void expect_same_run(const TrainingRunOptions& options, bool announce_calls) {
-    std::vector<TrainingRun> threads(static_cast<size_t>(world()));
-    run_ranks(world(), test_options(),
-              [&](Communicator& comm) { threads[static_cast<size_t>(comm.rank())] = run_training(comm, options); });
+    std::vector<TrainingRun> on_hosts(static_cast<size_t>(world()));
+    nccl_runner().run_host(world(), test_options(), [&](Communicator& comm) {
+      on_hosts[static_cast<size_t>(comm.rank())] = run_training(comm, options);
+    });
     NcclRanksOptions ranks;
     ranks.nccl.announce_calls = announce_calls;
     ranks.finalize = true;
-    run_nccl_ranks(world(), test_options(), ranks, [&](NcclCommunicator& comm) {
+    nccl_runner().run(world(), test_options(), ranks, [&](NcclCommunicator& comm) {
       const TrainingRun got = run_training(comm, options);
-      const TrainingRun& expected = threads[static_cast<size_t>(comm.rank())];
+      const TrainingRun& expected = on_hosts[static_cast<size_t>(comm.rank())];
       EXPECT_EQ(got.losses.size(), static_cast<size_t>(options.steps));
       EXPECT_EQ(got.losses, expected.losses);
       EXPECT_EQ(got.dense.size(), expected.dense.size());
@@ -52,8 +53,7 @@ TEST_P(NcclTrainingTest, AnnouncingEveryCallChangesNothing) {
       /*announce_calls=*/true);
 }
 
-INSTANTIATE_TEST_SUITE_P(Worlds, NcclTrainingTest, ::testing::Values(1, 2, 3, 4, 7),
-                         [](const auto& info) { return "world_" + std::to_string(info.param); });
+RONDO_INSTANTIATE_RANK_TEST(NcclTrainingTest);
 
 }  // namespace
 }  // namespace rondo

@@ -10,6 +10,7 @@ namespace rondo::testing {
 namespace {
 
 constexpr int kPollsBeforeRunning = 2;
+constexpr std::chrono::microseconds kPauseOfServer{250};
 
 void join(FakeClock& clock, const FakeClock& other) {
   clock.resize(std::max(clock.size(), other.size()));
@@ -22,16 +23,77 @@ bool knows(const FakeClock& clock, size_t stream, uint64_t epoch) {
 
 }  // namespace
 
-FakeMachine::FakeMachine(int devices, std::chrono::milliseconds patience) : patience_(patience) {
+FakeMachine::FakeMachine(int devices, std::chrono::milliseconds patience, FakeBoard* board)
+    : patience_(patience), board_(board) {
   for (int device = 0; device < devices; ++device) {
     auto made = std::make_unique<Device>();
     made->streams.push_back(std::make_unique<FakeStream>());
     made->streams.back()->device = device;
     devices_.push_back(std::move(made));
   }
+  if (board != nullptr) share(*board);
 }
 
 FakeMachine::~FakeMachine() = default;
+
+void FakeMachine::share(FakeBoard& board) {
+  mutex_.on_lock = [this, &board] {
+    bool news = false;
+    board.enter([&](const FakeNote& note) {
+      news = true;
+      read(note);
+    });
+    if (news) condition_.notify_all();
+  };
+  mutex_.on_unlock = [this, &board] {
+    if (untold_changes_ > 0) {
+      tell({.kind = FakeNote::Kind::kChanges, .number = static_cast<int64_t>(std::exchange(untold_changes_, 0))});
+    }
+    board.leave();
+  };
+  server_ = std::jthread([this](const std::stop_token& stop) { serve(stop); });
+}
+
+void FakeMachine::tell(FakeNote note) {
+  if (board_ != nullptr) board_->write(std::move(note));
+}
+
+void FakeMachine::read(const FakeNote& note) {
+  switch (note.kind) {
+    case FakeNote::Kind::kViolation:
+      violations_.insert(note.text);
+      break;
+    case FakeNote::Kind::kChanges:
+      changes_ += static_cast<uint64_t>(note.number);
+      break;
+    case FakeNote::Kind::kWaits:
+      waiters_[note.device] = {note.text, static_cast<uint64_t>(note.number)};
+      break;
+    case FakeNote::Kind::kWaitsNoMore:
+      waiters_.erase(note.device);
+      break;
+    case FakeNote::Kind::kDeadlock:
+      deadlock_ = true;
+      break;
+    case FakeNote::Kind::kQuiet:
+      quiet_until_ =
+          std::max(quiet_until_, std::chrono::steady_clock::time_point(std::chrono::nanoseconds(note.number)));
+      break;
+    default:
+      if (on_note) on_note(note);
+  }
+}
+
+/// The thread of a process that other processes may wait for while its rank is busy elsewhere.
+void FakeMachine::serve(const std::stop_token& stop) {
+  for (int round = 0; !stop.stop_requested(); ++round) {
+    if (board_->has_news() || round % 8 == 0) {
+      const std::lock_guard lock(mutex_);
+      if (on_needs) on_needs();
+    }
+    std::this_thread::sleep_for(kPauseOfServer);
+  }
+}
 
 std::vector<std::string> FakeMachine::violations() const {
   const std::lock_guard lock(mutex_);
@@ -54,15 +116,21 @@ std::vector<std::string> FakeMachine::leaks() const {
   return found;
 }
 
-void FakeMachine::violation(const std::string& text) { violations_.insert(text); }
+void FakeMachine::violation(const std::string& text) {
+  if (violations_.insert(text).second) tell({.kind = FakeNote::Kind::kViolation, .text = text});
+}
 
 void FakeMachine::changed() {
   ++changes_;
+  ++untold_changes_;
   condition_.notify_all();
 }
 
 void FakeMachine::expect_change_at(std::chrono::steady_clock::time_point when) {
-  quiet_until_ = std::max(quiet_until_, when);
+  if (when <= quiet_until_) return;
+  quiet_until_ = when;
+  const auto since_start = std::chrono::duration_cast<std::chrono::nanoseconds>(when.time_since_epoch());
+  tell({.kind = FakeNote::Kind::kQuiet, .number = since_start.count()});
 }
 
 void FakeMachine::check_thread(int device) {
@@ -110,34 +178,43 @@ bool FakeMachine::advance(FakeStream& stream, const std::function<bool()>& reach
 
 bool FakeMachine::all_wait_in_vain() const {
   return waiters_.size() == devices_.size() && std::chrono::steady_clock::now() > quiet_until_ &&
-         std::all_of(waiters_.begin(), waiters_.end(), [&](const Waiter* one) { return one->seen == changes_; });
+         std::all_of(waiters_.begin(), waiters_.end(), [&](const auto& one) { return one.second.seen == changes_; });
 }
 
-bool FakeMachine::run_until(std::unique_lock<std::mutex>& lock, FakeStream& stream,
-                            const std::function<bool()>& reached, const std::string& what) {
+/// Says that this device waits, and has tried in vain since the last change.
+void FakeMachine::wait_as(int device, const std::string& what) {
+  Waiter& me = waiters_[device];
+  if (me.seen == changes_) return;
+  me = {what, changes_};
+  if (on_needs) on_needs();
+  if (me.seen != changes_) return;  // try again first
+  tell({.kind = FakeNote::Kind::kWaits, .number = static_cast<int64_t>(me.seen), .text = what});
+}
+
+bool FakeMachine::run_until(FakeLock& lock, FakeStream& stream, const std::function<bool()>& reached,
+                            const std::string& what) {
   const auto deadline = std::chrono::steady_clock::now() + patience_;
-  Waiter me{what, 0};
-  waiters_.push_back(&me);
   bool done = false;
   const bool& hopeless = devices_[static_cast<size_t>(stream.device)]->hopeless;
   while (!(done = advance(stream, reached)) && !hopeless && !deadlock_ && std::chrono::steady_clock::now() < deadline) {
-    me.seen = changes_;
+    wait_as(stream.device, what);
     if (all_wait_in_vain()) {
       std::string text = "deadlock:";
-      for (const Waiter* one : waiters_) text += " " + one->what + ";";
+      for (const auto& one : waiters_) text += " " + one.second.what + ";";
       violation(text);
       deadlock_ = true;
+      tell({.kind = FakeNote::Kind::kDeadlock});
       changed();
       break;
     }
-    condition_.wait_for(lock, std::chrono::milliseconds(2), [&] { return changes_ != me.seen; });
+    const uint64_t seen = waiters_.at(stream.device).seen;
+    condition_.wait_for(lock, std::chrono::milliseconds(2), [&] { return changes_ != seen; });
   }
-  std::erase(waiters_, &me);
+  if (waiters_.erase(stream.device) > 0) tell({.kind = FakeNote::Kind::kWaitsNoMore});
   return done;
 }
 
-void FakeMachine::enqueue(std::unique_lock<std::mutex>& lock, FakeStream& stream, std::string name,
-                          std::function<bool(FakeStream&)> run) {
+void FakeMachine::enqueue(FakeLock& lock, FakeStream& stream, std::string name, std::function<bool(FakeStream&)> run) {
   const FakeClock& host = devices_[static_cast<size_t>(stream.device)]->host;
   const auto operation = std::make_shared<FakeOperation>(FakeOperation{std::move(name), std::move(run), host});
   stream.queue.push_back(operation);
@@ -231,7 +308,7 @@ void FakeMachine::add_event_calls(CudaApi& api, int device) {
 }
 
 CudaStatus FakeMachine::wait_event(CudaStream handle, CudaEvent event_handle, int device) {
-  std::unique_lock lock(mutex_);
+  FakeLock lock(mutex_);
   check_thread(device);
   FakeStream& stream = stream_of(handle, device);
   Event* const event = event_of(event_handle, device);
@@ -249,7 +326,7 @@ CudaStatus FakeMachine::wait_event(CudaStream handle, CudaEvent event_handle, in
 }
 
 CudaStatus FakeMachine::record_event(CudaEvent event_handle, CudaStream handle, int device) {
-  std::unique_lock lock(mutex_);
+  FakeLock lock(mutex_);
   check_thread(device);
   FakeStream& stream = stream_of(handle, device);
   Event* const event = event_of(event_handle, device);
@@ -305,7 +382,7 @@ void FakeMachine::add_memory_calls(CudaApi& api, int device) {
 }
 
 CudaStatus FakeMachine::copy(int device, void* to, const void* from, size_t bytes, CudaStream handle) {
-  std::unique_lock lock(mutex_);
+  FakeLock lock(mutex_);
   check_thread(device);
   enqueue(lock, stream_of(handle, device), concat("a copy of ", bytes, " bytes"), [=, this](FakeStream& stream) {
     touch(stream, from, bytes, /*writes=*/false);

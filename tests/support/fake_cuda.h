@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "sharding/handle/cuda_api.h"
+#include "tests/support/fake_board.h"
 
 namespace rondo::testing {
 
@@ -41,7 +42,28 @@ struct FakeStream {
   std::deque<std::shared_ptr<FakeOperation>> queue;  // shared with the one who runs it
 };
 
-/// A double of the CUDA runtime over host memory: devices whose rank threads share one process (DESIGN 12).
+/// One for the threads of this process and, with a board, for all processes of a test.
+class FakeMutex {
+ public:
+  void lock() {
+    mutex_.lock();
+    if (on_lock) on_lock();
+  }
+  void unlock() {
+    if (on_unlock) on_unlock();
+    mutex_.unlock();
+  }
+  std::function<void()> on_lock;
+  std::function<void()> on_unlock;
+
+ private:
+  std::mutex mutex_;
+};
+
+using FakeLock = std::unique_lock<FakeMutex>;
+
+/// A double of the CUDA runtime over host memory: the devices of ranks that are threads of this process or, with a
+/// board, processes of one device each (DESIGN 12). A process has a thread that runs what the others wait for.
 ///
 /// It is stricter than the real thing. The stream of handle nullptr, on which LibTorch computes, is the calling thread:
 /// what it is given runs at once, and a wait for an event runs all that the event depends on. Every other stream is
@@ -53,7 +75,8 @@ class FakeMachine {
  public:
   /// A wait of a compute stream that lasts longer than `patience` is given up: the stream is stuck, as on a device that
   /// waits for a peer for ever, and the calls return as if nothing had happened.
-  explicit FakeMachine(int devices, std::chrono::milliseconds patience = std::chrono::seconds(20));
+  explicit FakeMachine(int devices, std::chrono::milliseconds patience = std::chrono::seconds(20),
+                       FakeBoard* board = nullptr);
   ~FakeMachine();
 
   /// The table for the thread of one rank, which uses device `device` and no other.
@@ -69,7 +92,14 @@ class FakeMachine {
 
   // For doubles of libraries that work on streams; the lock is held by the caller.
 
-  std::mutex& mutex() { return mutex_; }
+  FakeMutex& mutex() const { return mutex_; }
+  /// Is the device of this process? Those of ranks that are threads all are.
+  bool is_here(int device) const { return board_ == nullptr || board_->device() == device; }
+  /// To the other processes, if there are any; what they tell goes to `on_note`.
+  void tell(FakeNote note);
+  std::function<void(const FakeNote&)> on_note;
+  /// Runs what other processes wait for, as far as it goes; may be empty.
+  std::function<void()> on_needs;
   void violation(const std::string& text);
   /// Something may run that could not before.
   void changed();
@@ -77,8 +107,7 @@ class FakeMachine {
   void expect_change_at(std::chrono::steady_clock::time_point when);
   FakeStream& stream_of(CudaStream handle, int device);
   /// Adds an operation; one of a compute stream runs before this returns.
-  void enqueue(std::unique_lock<std::mutex>& lock, FakeStream& stream, std::string name,
-               std::function<bool(FakeStream&)> run);
+  void enqueue(FakeLock& lock, FakeStream& stream, std::string name, std::function<bool(FakeStream&)> run);
   /// Runs `stream` until `reached`, without waiting; returns reached().
   bool advance(FakeStream& stream, const std::function<bool()>& reached);
   /// Waits of this device's compute stream end at once from now on unless they can be met: what it waits for never
@@ -131,8 +160,11 @@ class FakeMachine {
     uint64_t seen = 0;  // changes before its last try
   };
 
-  bool run_until(std::unique_lock<std::mutex>& lock, FakeStream& stream, const std::function<bool()>& reached,
-                 const std::string& what);
+  bool run_until(FakeLock& lock, FakeStream& stream, const std::function<bool()>& reached, const std::string& what);
+  void wait_as(int device, const std::string& what);
+  void share(FakeBoard& board);
+  void read(const FakeNote& note);
+  void serve(const std::stop_token& stop);
   bool all_wait_in_vain() const;
   Event* event_of(CudaEvent handle, int device);
   Memory* memory_of(Device& device, const std::byte* at);
@@ -147,15 +179,18 @@ class FakeMachine {
   CudaStatus copy(int device, void* to, const void* from, size_t bytes, CudaStream stream);
 
   const std::chrono::milliseconds patience_;
-  mutable std::mutex mutex_;
-  std::condition_variable condition_;
+  FakeBoard* const board_;
+  mutable FakeMutex mutex_;
+  std::condition_variable_any condition_;
   // Guarded by the mutex:
   std::vector<std::unique_ptr<Device>> devices_;
   std::set<std::string> violations_;
-  std::vector<Waiter*> waiters_;
+  std::map<int, Waiter> waiters_;  // by device
   uint64_t changes_ = 1;
+  uint64_t untold_changes_ = 0;  // of this process, since the others could know
   std::chrono::steady_clock::time_point quiet_until_{};
   bool deadlock_ = false;
+  std::jthread server_;
 };
 
 }  // namespace rondo::testing

@@ -13,25 +13,43 @@ FakeNccl::FakeNccl(FakeMachine& machine, FakeFault fault)
       fault_(fault),
       depth_(static_cast<size_t>(machine.devices()), 0),
       grouped_(depth_.size()),
-      launches_(depth_.size(), 0) {}
+      launches_(depth_.size(), 0) {
+  const std::lock_guard lock(machine_.mutex());
+  machine_.on_note = [this](const FakeNote& note) { read(note); };
+  machine_.on_needs = [this] { serve(); };
+}
 
-FakeNccl::~FakeNccl() = default;
+FakeNccl::~FakeNccl() {
+  const std::lock_guard lock(machine_.mutex());
+  machine_.on_note = {};
+  machine_.on_needs = {};
+}
 
 std::vector<std::string> FakeNccl::leaks() const {
   const std::lock_guard lock(machine_.mutex());
   std::vector<std::string> found;
   for (const auto& comm : comms_) {
-    if (comm->life == Comm::Life::kDestroyed || comm->life == Comm::Life::kAborted) continue;
+    if (comm->life == Life::kDestroyed || comm->life == Life::kAborted || !machine_.is_here(comm->device)) continue;
     found.push_back(concat("rank ", comm->rank, " of communicator ", comm->clique->name, " was not released"));
   }
   return found;
 }
 
-void FakeNccl::fail(Comm& comm, NcclResult result, const std::string& text) {
-  if (comm.error != NcclResult::kSuccess) return;
+bool FakeNccl::set_error(Comm& comm, NcclResult result, const std::string& text) {
+  if (comm.error != NcclResult::kSuccess) return false;
   comm.error = result;
   comm.error_text = text;
   machine_.give_up_waits(comm.device);
+  return true;
+}
+
+void FakeNccl::fail(Comm& comm, NcclResult result, const std::string& text) {
+  if (!set_error(comm, result, text)) return;
+  machine_.tell({.kind = FakeNote::Kind::kError,
+                 .rank = comm.rank,
+                 .value = static_cast<int>(result),
+                 .key = comm.clique->key,
+                 .text = text});
 }
 
 void FakeNccl::fail_all(const Clique& clique, const std::string& text) {
@@ -50,12 +68,24 @@ FakeNccl::Comm* FakeNccl::usable(NcclComm handle, int device, const char* functi
     return nullptr;
   };
   if (comm == nullptr) return refuse("that is not there");
-  if (comm->life == Comm::Life::kAborted) return refuse("that was aborted");
-  if (comm->life == Comm::Life::kDestroyed) return refuse("that was destroyed");
+  if (comm->life == Life::kAborted) return refuse("that was aborted");
+  if (comm->life == Life::kDestroyed) return refuse("that was destroyed");
   return comm;
 }
 
-FakeNccl::Comm& FakeNccl::join(int device, Clique& clique, int rank) {
+FakeNccl::Clique& FakeNccl::clique_of(const std::string& key, const std::string& name, int size) {
+  auto& clique = cliques_[key];
+  if (!clique) {
+    clique = std::make_unique<Clique>();
+    clique->size = size;
+    clique->name = name;
+    clique->key = key;
+    clique->members.resize(static_cast<size_t>(size));
+  }
+  return *clique;
+}
+
+FakeNccl::Comm& FakeNccl::enter(int device, Clique& clique, int rank) {
   comms_.push_back(std::make_unique<Comm>());
   Comm& comm = *comms_.back();
   comm.clique = &clique;
@@ -63,27 +93,33 @@ FakeNccl::Comm& FakeNccl::join(int device, Clique& clique, int rank) {
   comm.device = device;
   const bool hangs = fault_.kind == FakeFault::Kind::kInitHangs && fault_.device == device;
   if (!hangs) clique.members[static_cast<size_t>(rank)] = &comm;
-  machine_.changed();
   return comm;
+}
+
+FakeNccl::Comm& FakeNccl::join(int device, Clique& clique, int rank) {
+  machine_.tell(
+      {.kind = FakeNote::Kind::kJoins, .rank = rank, .number = clique.size, .key = clique.key, .text = clique.name});
+  machine_.changed();
+  return enter(device, clique, rank);
+}
+
+void FakeNccl::end_as(Comm& comm, Life life) {
+  comm.life = life;
+  machine_.tell(
+      {.kind = FakeNote::Kind::kLife, .rank = comm.rank, .value = static_cast<int>(life), .key = comm.clique->key});
+  machine_.changed();
 }
 
 NcclResult FakeNccl::init(int device, NcclComm* comm, int ranks, const NcclUniqueId& id, int rank) {
   const std::lock_guard lock(machine_.mutex());
   machine_.check_thread(device);
-  Clique*& clique = by_id_[std::string(id.data())];
-  if (clique == nullptr) {
-    cliques_.push_back(std::make_unique<Clique>());
-    clique = cliques_.back().get();
-    clique->size = ranks;
-    clique->name = concat("world ", by_id_.size());
-    clique->members.resize(static_cast<size_t>(ranks));
-  }
-  const bool taken = rank < 0 || rank >= clique->size || clique->members[static_cast<size_t>(rank)] != nullptr;
-  if (ranks != clique->size || taken) {
-    machine_.violation(concat("rank ", rank, " of ", ranks, " joins a communicator of ", clique->size, " ranks"));
+  Clique& clique = clique_of(id.data(), concat("world ", id.data()), ranks);
+  const bool taken = rank < 0 || rank >= clique.size || clique.members[static_cast<size_t>(rank)] != nullptr;
+  if (ranks != clique.size || taken) {
+    machine_.violation(concat("rank ", rank, " of ", ranks, " joins a communicator of ", clique.size, " ranks"));
     return NcclResult::kInvalidArgument;
   }
-  *comm = reinterpret_cast<NcclComm>(&join(device, *clique, rank));
+  *comm = reinterpret_cast<NcclComm>(&join(device, clique, rank));
   return NcclResult::kInProgress;
 }
 
@@ -92,17 +128,13 @@ NcclResult FakeNccl::split(int device, NcclComm handle, int color, int key, Nccl
   Comm* const parent = usable(handle, device, "ncclCommSplit");
   if (parent == nullptr || parent->error != NcclResult::kSuccess) return NcclResult::kInvalidUsage;
   if (key != parent->rank || color < 0) machine_.violation("the double splits with key = rank and color >= 0 alone");
-  Clique*& clique = parent->clique->splits[concat(parent->splits++, " ", color)];
-  if (clique == nullptr) {
-    cliques_.push_back(std::make_unique<Clique>());
-    clique = cliques_.back().get();
-    clique->size = parent->clique->size;
-    clique->name = concat(parent->clique->name, "/", parent->splits);
-    clique->members.resize(parent->clique->members.size());
-  }
+  const Clique& whole = *parent->clique;
+  const int number = ++parent->splits;
+  Clique& clique =
+      clique_of(concat(whole.key, "/", number, " color ", color), concat(whole.name, "/", number), whole.size);
   *child = nullptr;
   parent->unsettle();
-  parent->unborn.emplace_back(&join(device, *clique, parent->rank), child);
+  parent->unborn.emplace_back(&join(device, clique, parent->rank), child);
   return NcclResult::kInProgress;
 }
 
@@ -113,11 +145,11 @@ NcclResult FakeNccl::state_of(int device, NcclComm handle, NcclResult* state) {
   *state = NcclResult::kInProgress;
   const auto all_finalize = [&] {
     return std::all_of(comm->clique->members.begin(), comm->clique->members.end(),
-                       [](const Comm* member) { return member != nullptr && member->life != Comm::Life::kAlive; });
+                       [](const Comm* member) { return member != nullptr && member->life != Life::kAlive; });
   };
   bool over = comm->clique->complete();
   for (const auto& [child, place] : comm->unborn) over = over && child->clique->complete();
-  if (comm->life == Comm::Life::kFinalizing) over = over && all_finalize();
+  if (comm->life == Life::kFinalizing) over = over && all_finalize();
   if (comm->error != NcclResult::kSuccess) {
     *state = comm->error;
   } else if (over && comm->lingering-- <= 0) {
@@ -133,13 +165,12 @@ NcclResult FakeNccl::finalize(int device, NcclComm handle) {
   const std::lock_guard lock(machine_.mutex());
   Comm* const comm = usable(handle, device, "ncclCommFinalize");
   if (comm == nullptr) return NcclResult::kInvalidArgument;
-  if (comm->life == Comm::Life::kFinalizing) {
+  if (comm->life == Life::kFinalizing) {
     machine_.violation(concat("device ", device, ": a communicator finalised twice"));
     return NcclResult::kInvalidUsage;
   }
-  comm->life = Comm::Life::kFinalizing;
+  end_as(*comm, Life::kFinalizing);
   comm->unsettle();
-  machine_.changed();
   return NcclResult::kInProgress;
 }
 
@@ -147,10 +178,10 @@ NcclResult FakeNccl::destroy(int device, NcclComm handle) {
   const std::lock_guard lock(machine_.mutex());
   Comm* const comm = usable(handle, device, "ncclCommDestroy");
   if (comm == nullptr) return NcclResult::kInvalidArgument;
-  if (comm->life != Comm::Life::kFinalizing || !comm->settled) {
+  if (comm->life != Life::kFinalizing || !comm->settled) {
     machine_.violation(concat("device ", device, ": a communicator destroyed before it was finalised"));
   }
-  comm->life = Comm::Life::kDestroyed;
+  end_as(*comm, Life::kDestroyed);
   return NcclResult::kSuccess;
 }
 
@@ -158,9 +189,8 @@ NcclResult FakeNccl::abort(int device, NcclComm handle) {
   const std::lock_guard lock(machine_.mutex());
   Comm* const comm = usable(handle, device, "ncclCommAbort");
   if (comm == nullptr) return NcclResult::kInvalidArgument;
-  comm->life = Comm::Life::kAborted;
-  for (const auto& [child, place] : comm->unborn) child->life = Comm::Life::kAborted;
-  machine_.changed();
+  end_as(*comm, Life::kAborted);
+  for (const auto& [child, place] : comm->unborn) end_as(*child, Life::kAborted);
   return NcclResult::kSuccess;
 }
 

@@ -31,7 +31,7 @@ struct FakeFault {
   std::chrono::milliseconds pause{50};
 };
 
-/// A double of NCCL on a FakeMachine: moves bytes between the rank threads, adds in rank order.
+/// A double of NCCL on a FakeMachine: moves bytes between the ranks, adds in rank order.
 ///
 /// Communicators are non-blocking: a new one, a split parent and a launched group are in progress until
 /// `comm_get_async_error` has said otherwise; the child of a split is there only then. Strict: counts, types, roots,
@@ -56,8 +56,13 @@ class FakeNccl {
   struct Part;
   struct Launch;
   struct Meeting;
+  struct Need {
+    std::shared_ptr<Meeting> meeting;  // shared with the launches that meet there
+    size_t place;
+  };
+  enum class Life { kAlive, kFinalizing, kDestroyed, kAborted };
   enum class Kind { kSend, kReceive, kAllReduce, kReduceScatter, kReduce, kAllGather, kBroadcast };
-  using MeetingKey = std::tuple<const Clique*, int, int, int64_t>;  // source and target, or -1; number
+  using MeetingKey = std::tuple<Clique*, int, int, int64_t>;  // source and target, or -1; number
 
   Comm* usable(NcclComm handle, int device, const char* function);
   NcclResult init(int device, NcclComm* comm, int ranks, const NcclUniqueId& id, int rank);
@@ -68,8 +73,17 @@ class FakeNccl {
   NcclResult abort(int device, NcclComm handle);
   NcclResult group_end(int device);
   NcclResult add(int device, Part part);
-  NcclResult launch(std::unique_lock<std::mutex>& lock, int device, std::vector<Part> parts);
+  NcclResult launch(FakeLock& lock, int device, std::vector<Part> parts);
+  Clique& clique_of(const std::string& key, const std::string& name, int size);
   Comm& join(int device, Clique& clique, int rank);
+  Comm& enter(int device, Clique& clique, int rank);
+  void end_as(Comm& comm, Life life);
+  void read(const FakeNote& note);
+  void read_of_member(const FakeNote& note);
+  void read_of_meeting(const FakeNote& note);
+  void serve();
+  std::shared_ptr<Meeting> meeting_at(const MeetingKey& key);
+  static FakeNote note_of(FakeNote::Kind kind, const MeetingKey& key, size_t place);
   void meet(Launch& launch, size_t part);
   bool agree(const Launch& launch);
   bool run(const std::shared_ptr<Launch>& launch, FakeStream& stream);
@@ -77,7 +91,9 @@ class FakeNccl {
   bool peers_have_started(Launch& launch);
   void deliver(Launch& launch, FakeStream& stream);
   bool may_start(Launch& launch);
+  void ask_for(const MeetingKey& key, Meeting& meeting, size_t place);
   void fail(Comm& comm, NcclResult result, const std::string& text);
+  bool set_error(Comm& comm, NcclResult result, const std::string& text);
   void fail_all(const Clique& clique, const std::string& text);
   void add_life_cycle(NcclApi& api, int device);
   void add_operations(NcclApi& api, int device);
@@ -86,12 +102,12 @@ class FakeNccl {
   const FakeFault fault_;
   // Guarded by the lock of the machine:
   std::vector<std::unique_ptr<Comm>> comms_;
-  std::vector<std::unique_ptr<Clique>> cliques_;
-  std::map<std::string, Clique*> by_id_;
+  std::map<std::string, std::unique_ptr<Clique>> cliques_;
   std::map<MeetingKey, std::shared_ptr<Meeting>> meetings_;  // shared with the launches that meet there
   std::vector<int> depth_;                                   // [devices], of group_start
   std::vector<std::vector<Part>> grouped_;                   // [devices]
   std::vector<int> launches_;                                // [devices]
+  std::vector<Need> needs_;                                  // of other processes
   int ids_ = 0;
 };
 

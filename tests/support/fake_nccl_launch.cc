@@ -13,6 +13,9 @@ namespace {
 
 using std::chrono::steady_clock;
 
+/// How long a busy machine may keep the process of a slow device from trying again.
+constexpr std::chrono::seconds kLongestRest{5};
+
 at::ScalarType scalar_type(NcclType type) {
   if (type == NcclType::kFloat32) return at::kFloat;
   return type == NcclType::kFloat64 ? at::kDouble : at::kLong;
@@ -42,10 +45,10 @@ std::string FakeNccl::Part::text(size_t group) const {
 }
 
 NcclResult FakeNccl::add(int device, Part part) {
-  std::unique_lock lock(machine_.mutex());
+  FakeLock lock(machine_.mutex());
   if (part.comm == nullptr) return NcclResult::kInvalidArgument;
   if (part.comm->error != NcclResult::kSuccess) return part.comm->error;
-  if (!part.comm->settled || part.comm->life != Comm::Life::kAlive) {
+  if (!part.comm->settled || part.comm->life != Life::kAlive) {
     machine_.violation(concat("device ", device, ": an operation on a communicator that is in progress or finalised"));
     return NcclResult::kInvalidUsage;
   }
@@ -56,7 +59,7 @@ NcclResult FakeNccl::add(int device, Part part) {
 }
 
 NcclResult FakeNccl::group_end(int device) {
-  std::unique_lock lock(machine_.mutex());
+  FakeLock lock(machine_.mutex());
   const auto d = static_cast<size_t>(device);
   if (depth_[d] == 0) {
     machine_.violation(concat("device ", device, ": ncclGroupEnd without ncclGroupStart"));
@@ -66,7 +69,7 @@ NcclResult FakeNccl::group_end(int device) {
   return launch(lock, device, std::exchange(grouped_[d], {}));
 }
 
-NcclResult FakeNccl::launch(std::unique_lock<std::mutex>& lock, int device, std::vector<Part> parts) {
+NcclResult FakeNccl::launch(FakeLock& lock, int device, std::vector<Part> parts) {
   const auto made = std::make_shared<Launch>();
   made->device = device;
   made->number = launches_[static_cast<size_t>(device)]++;
@@ -86,6 +89,26 @@ NcclResult FakeNccl::launch(std::unique_lock<std::mutex>& lock, int device, std:
   return NcclResult::kInProgress;
 }
 
+FakeNote FakeNccl::note_of(FakeNote::Kind kind, const MeetingKey& key, size_t place) {
+  const auto& [clique, source, target, number] = key;
+  return {.kind = kind,
+          .rank = static_cast<int32_t>(place),
+          .source = source,
+          .target = target,
+          .number = number,
+          .key = clique->key};
+}
+
+std::shared_ptr<FakeNccl::Meeting> FakeNccl::meeting_at(const MeetingKey& key) {
+  auto& meeting = meetings_[key];
+  if (!meeting) {
+    const auto& [clique, source, target, number] = key;
+    meeting = std::make_shared<Meeting>();
+    meeting->sides.resize(source >= 0 ? 2 : static_cast<size_t>(clique->size));
+  }
+  return meeting;
+}
+
 /// Brings one part of a launch to its meeting.
 void FakeNccl::meet(Launch& launch, size_t index) {
   const Part& part = launch.parts[index];
@@ -100,17 +123,18 @@ void FakeNccl::meet(Launch& launch, size_t index) {
   } else {
     key = {comm.clique, -1, -1, comm.collectives++};
   }
-  auto& meeting = meetings_[key];
-  if (!meeting) {
-    meeting = std::make_shared<Meeting>();
-    meeting->sides.resize(part.is_transfer() ? 2 : static_cast<size_t>(comm.clique->size));
-  }
+  const auto meeting = meeting_at(key);
   Meeting::Side& mine = meeting->sides[part.place()];
+  mine.made = true;
   mine.stream = part.stream;
   mine.text = part.text(launch.parts.size());
   mine.agreement = part.agreement(launch.parts.size());
   launch.meetings.push_back(meeting);
   launch.keys.push_back(key);
+  FakeNote note = note_of(FakeNote::Kind::kMeets, key, part.place());
+  note.text = mine.text;
+  note.agreement = mine.agreement;
+  machine_.tell(std::move(note));
 }
 
 /// Compares the parts of a launch with those of the peers that are there.
@@ -119,7 +143,7 @@ bool FakeNccl::agree(const Launch& launch) {
     const auto& sides = launch.meetings[p]->sides;
     const Meeting::Side& mine = sides[launch.parts[p].place()];
     for (const Meeting::Side& other : sides) {
-      if (other.stream == nullptr || other.agreement == mine.agreement) continue;
+      if (!other.made || other.agreement == mine.agreement) continue;
       fail_all(*launch.parts[p].comm->clique, concat(other.text, ", but ", mine.text));
       return false;
     }
@@ -137,7 +161,7 @@ bool FakeNccl::may_start(Launch& launch) {
     case FakeFault::Kind::kHang:
       return false;
     case FakeFault::Kind::kSlow:
-      machine_.expect_change_at(launch.made + fault_.pause + std::chrono::milliseconds(10));
+      machine_.expect_change_at(launch.made + fault_.pause + kLongestRest);
       return steady_clock::now() >= launch.made + fault_.pause;
     case FakeFault::Kind::kRemoteAbort:
       for (Comm* const member : comm.clique->members) {
@@ -151,7 +175,7 @@ bool FakeNccl::may_start(Launch& launch) {
 
 bool FakeNccl::run(const std::shared_ptr<Launch>& launch, FakeStream& stream) {
   Comm& comm = *launch->parts.front().comm;
-  if (comm.life == Comm::Life::kAborted) return true;  // its kernels end, and nothing is written
+  if (comm.life == Life::kAborted) return true;  // its kernels end, and nothing is written
   if (comm.error != NcclResult::kSuccess) return false;
   if (!launch->started && !start_parts(*launch, stream)) return false;
   if (!peers_have_started(*launch)) return false;
@@ -170,6 +194,9 @@ bool FakeNccl::start_parts(Launch& launch, FakeStream& stream) {
     side.started = true;
     const auto* const begin = static_cast<const std::byte*>(part.from);
     if (bytes > 0) side.data.assign(begin, begin + bytes);
+    FakeNote note = note_of(FakeNote::Kind::kStarts, launch.keys[p], part.place());
+    note.data = side.data;
+    machine_.tell(std::move(note));
   }
   machine_.changed();
   return true;
@@ -182,10 +209,11 @@ bool FakeNccl::peers_have_started(Launch& launch) {
       Meeting::Side& side = meeting->sides[place];
       if (side.started) continue;
       if (side.stream != nullptr && machine_.advance(*side.stream, [&] { return side.started; })) continue;
+      ask_for(launch.keys[p], *meeting, place);
       Comm& comm = *launch.parts.front().comm;
       const auto [clique, source, target, number] = launch.keys[p];
       const int owed = source < 0 ? static_cast<int>(place) : place == 0 ? source : target;
-      if (clique->members[static_cast<size_t>(owed)]->life == Comm::Life::kAborted) {
+      if (clique->members[static_cast<size_t>(owed)]->life == Life::kAborted) {
         fail(comm, NcclResult::kRemoteError, concat("rank ", owed, " has aborted"));
       }
       return false;
@@ -233,6 +261,7 @@ void FakeNccl::deliver(Launch& launch, FakeStream& stream) {
         copy(meeting.sides[static_cast<size_t>(part.root)].data, 0);
         break;
     }
+    machine_.tell(note_of(FakeNote::Kind::kDelivers, launch.keys[p], part.place()));
     if (++meeting.delivered == static_cast<int>(meeting.sides.size())) meetings_.erase(launch.keys[p]);
   }
 }

@@ -22,13 +22,12 @@ constexpr int kLingering = 1;
 struct FakeNccl::Clique {
   int size = 0;
   std::string name;
-  std::vector<Comm*> members;             // [size], by rank
-  std::map<std::string, Clique*> splits;  // by color, of each split in turn
+  std::string key;             // the same on all ranks: of the unique id, or of the parent and its split
+  std::vector<Comm*> members;  // [size], by rank
   bool complete() const { return std::count(members.begin(), members.end(), nullptr) == 0; }
 };
 
 struct FakeNccl::Comm {
-  enum class Life { kAlive, kFinalizing, kDestroyed, kAborted };
   Clique* clique = nullptr;
   int rank = 0;
   int device = 0;
@@ -82,8 +81,10 @@ struct FakeNccl::Part {
 /// Where the parts of all ranks for one operation come together.
 struct FakeNccl::Meeting {
   struct Side {
-    FakeStream* stream = nullptr;  // once the rank has made the call
+    bool made = false;             // the rank has made the call
+    FakeStream* stream = nullptr;  // if it is of this process
     bool started = false;
+    bool asked = false;  // its process knows that it is waited for
     std::vector<std::byte> data;
     std::string text;
     std::string agreement;

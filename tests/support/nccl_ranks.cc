@@ -8,16 +8,14 @@
 #include "sharding/comm/thread_communicator.h"
 
 namespace rondo::testing {
-namespace {
 
-void run_rank(PairwiseCommunicator& host, const DeviceLibraries& libraries, const CommunicatorOptions& communication,
-              const NcclRanksOptions& options, const std::function<void(NcclCommunicator&)>& body) {
+void run_nccl_rank(PairwiseCommunicator& host, const DeviceLibraries& libraries,
+                   const CommunicatorOptions& communication, const NcclRanksOptions& options,
+                   const std::function<void(NcclCommunicator&)>& body) {
   NcclCommunicator comm(host, libraries, communication, options.nccl);
   body(comm);
   if (options.finalize) comm.finalize();
 }
-
-}  // namespace
 
 std::vector<std::string> run_nccl_ranks(int world, const CommunicatorOptions& communication,
                                         const NcclRanksOptions& options,
@@ -32,7 +30,7 @@ std::vector<std::string> run_nccl_ranks(int world, const CommunicatorOptions& co
       const CudaApi cuda_table = machine.cuda(comm.rank());
       const NcclApi nccl_table = nccl.api(comm.rank());
       try {
-        run_rank(host, {cuda_table, nccl_table}, communication, options, body);
+        run_nccl_rank(host, {cuda_table, nccl_table}, communication, options, body);
       } catch (const std::exception& error) {
         failed = true;
         if (options.on_error) options.on_error(comm.rank(), error);

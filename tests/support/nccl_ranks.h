@@ -22,11 +22,31 @@ struct NcclRanksOptions {
   std::function<void(int rank, const std::exception& error)> on_error;  // on the thread of the rank that ends with it
 };
 
+/// One rank of a test: its communicator over `libraries`, the body, and the end that `options` ask for.
+void run_nccl_rank(PairwiseCommunicator& host, const DeviceLibraries& libraries,
+                   const CommunicatorOptions& communication, const NcclRanksOptions& options,
+                   const std::function<void(NcclCommunicator&)>& body);
+
 /// Runs `body` on ranks that are threads, each with an NcclCommunicator over the doubles; tensors in host memory stand
 /// in for device memory. When no rank has failed, a violation or a leak is a failure of the test. Returns the
 /// violations.
 std::vector<std::string> run_nccl_ranks(int world, const CommunicatorOptions& communication,
                                         const NcclRanksOptions& options,
                                         const std::function<void(NcclCommunicator&)>& body);
+
+/// How a test runs its ranks over the doubles, and the same body without: as threads; nccl_mpi_main.cc makes them run
+/// on the ranks of mpirun.
+struct NcclRunner {
+  std::function<std::vector<std::string>(int world, const CommunicatorOptions&, const NcclRanksOptions&,
+                                         const std::function<void(NcclCommunicator&)>&)>
+      run = run_nccl_ranks;
+  std::function<void(int world, const CommunicatorOptions&, const RankBody&)> run_host = run_ranks;
+};
+
+/// The one of this process; set before InitGoogleTest.
+inline NcclRunner& nccl_runner() {
+  static NcclRunner runner;
+  return runner;
+}
 
 }  // namespace rondo::testing

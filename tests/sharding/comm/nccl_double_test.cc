@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "sharding/base/check.h"
+#include "tests/sharding/comm/double_rank.h"
 #include "tests/support/fake_cuda.h"
 #include "tests/support/fake_nccl.h"
 
@@ -20,54 +21,17 @@ namespace {
 
 using std::chrono::milliseconds;
 using ::testing::Contains;
+using testing::DoubleRank;
 using ::testing::ElementsAre;
 using testing::FakeMachine;
 using testing::FakeNccl;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
-
-constexpr CudaStream kCompute = nullptr;
-
-/// One rank of a test, with its tables, a stream, a communicator and device memory.
-struct Rank {
-  int rank = 0;
-  CudaApi cuda;
-  NcclApi nccl;
-  CudaStream stream = nullptr;
-  NcclComm comm = nullptr;
-  std::array<float, 8> host{};
-
-  NcclResult settle(NcclComm which) const {
-    NcclResult state = NcclResult::kInProgress;
-    for (int poll = 0; poll < 2'000 && state == NcclResult::kInProgress; ++poll) {
-      nccl.comm_get_async_error(which, &state);
-      if (state == NcclResult::kInProgress) std::this_thread::sleep_for(milliseconds(1));
-    }
-    return state;
-  }
-  float* device(size_t count) const {
-    void* memory = nullptr;
-    cuda.malloc(&memory, count * sizeof(float));
-    return static_cast<float*>(memory);
-  }
-  void copy(void* to, const void* from, size_t count, CudaStream on) const {
-    cuda.memcpy_async(to, from, count * sizeof(float), on);
-  }
-  CudaEvent record(CudaStream on) const {
-    CudaEvent event = nullptr;
-    cuda.event_create(&event);
-    cuda.event_record(event, on);
-    return event;
-  }
-  void wait(CudaStream waiting, CudaStream for_stream) const { cuda.stream_wait_event(waiting, record(for_stream)); }
-  /// Sums `count` floats of `memory` on the stream.
-  NcclResult sum(float* memory, size_t count) const {
-    return nccl.all_reduce(memory, memory, count, NcclType::kFloat32, comm, stream);
-  }
-};
+using testing::kCompute;
+using testing::sum_in_order;
 
 /// Runs `body` on each rank with a communicator of all; returns the violations.
-std::vector<std::string> violations_of(int world, const std::function<void(Rank&)>& body,
+std::vector<std::string> violations_of(int world, const std::function<void(DoubleRank&)>& body,
                                        milliseconds patience = milliseconds(300)) {
   FakeMachine machine(world, patience);
   FakeNccl nccl(machine);
@@ -75,11 +39,7 @@ std::vector<std::string> violations_of(int world, const std::function<void(Rank&
     std::vector<std::jthread> threads;
     for (int r = 0; r < world; ++r) {
       threads.emplace_back([&, r] {
-        Rank rank{r, machine.cuda(r), nccl.api(r), {}, {}, {}};
-        rank.cuda.stream_create(&rank.stream);
-        NcclUniqueId id{'x'};
-        rank.nccl.comm_init_rank(&rank.comm, world, id, r);
-        EXPECT_EQ(rank.settle(rank.comm), NcclResult::kSuccess);
+        DoubleRank rank(machine, nccl, r);
         body(rank);
       });
     }
@@ -87,20 +47,8 @@ std::vector<std::string> violations_of(int world, const std::function<void(Rank&
   return machine.violations();
 }
 
-/// What a right program does: copies in, orders, sums, orders, copies out.
-void sum_in_order(Rank& rank) {
-  rank.host.fill(static_cast<float>(rank.rank + 1));
-  float* const memory = rank.device(8);
-  rank.copy(memory, rank.host.data(), 8, kCompute);
-  rank.wait(rank.stream, kCompute);
-  rank.sum(memory, 8);
-  rank.wait(kCompute, rank.stream);
-  rank.copy(rank.host.data(), memory, 8, kCompute);
-  rank.settle(rank.comm);
-}
-
 TEST(NcclDoubleTest, LetsARightProgramPass) {
-  const auto violations = violations_of(3, [](Rank& rank) {
+  const auto violations = violations_of(3, [](DoubleRank& rank) {
     sum_in_order(rank);
     EXPECT_EQ(rank.host[7], 6.0F);
   });
@@ -108,7 +56,7 @@ TEST(NcclDoubleTest, LetsARightProgramPass) {
 }
 
 TEST(NcclDoubleTest, ARunOfAnOperationWaitsForTheLastLegalMoment) {
-  const auto violations = violations_of(1, [](Rank& rank) {
+  const auto violations = violations_of(1, [](DoubleRank& rank) {
     float* const memory = rank.device(8);
     rank.copy(memory, rank.host.data(), 8, rank.stream);  // lazy: of host memory, as it will be then
     rank.host.fill(5.0F);
@@ -121,7 +69,7 @@ TEST(NcclDoubleTest, ARunOfAnOperationWaitsForTheLastLegalMoment) {
 }
 
 TEST(NcclDoubleTest, APolledEventRunsAtTheThirdPoll) {
-  violations_of(1, [](Rank& rank) {
+  violations_of(1, [](DoubleRank& rank) {
     const CudaEvent event = rank.record(rank.stream);
     EXPECT_EQ(rank.cuda.event_query(event), kCudaNotReady);
     EXPECT_EQ(rank.cuda.event_query(event), kCudaNotReady);
@@ -130,7 +78,7 @@ TEST(NcclDoubleTest, APolledEventRunsAtTheThirdPoll) {
 }
 
 TEST(NcclDoubleTest, AMissingEventBeforeTheOperation) {
-  const auto violations = violations_of(2, [](Rank& rank) {
+  const auto violations = violations_of(2, [](DoubleRank& rank) {
     float* const memory = rank.device(8);
     rank.copy(memory, rank.host.data(), 8, kCompute);
     rank.sum(memory, 8);  // nothing orders it after the copy
@@ -142,7 +90,7 @@ TEST(NcclDoubleTest, AMissingEventBeforeTheOperation) {
 
 TEST(NcclDoubleTest, AMissingEventAfterTheOperationReadsStaleData) {
   std::barrier both_have_read(2);  // a peer that waits makes the sum run here, too
-  const auto violations = violations_of(2, [&](Rank& rank) {
+  const auto violations = violations_of(2, [&](DoubleRank& rank) {
     rank.host.fill(1.0F);
     float* const memory = rank.device(8);
     rank.copy(memory, rank.host.data(), 8, kCompute);
@@ -157,7 +105,7 @@ TEST(NcclDoubleTest, AMissingEventAfterTheOperationReadsStaleData) {
 }
 
 TEST(NcclDoubleTest, ABufferWrittenWhileItIsSent) {
-  const auto violations = violations_of(2, [](Rank& rank) {
+  const auto violations = violations_of(2, [](DoubleRank& rank) {
     float* const memory = rank.device(8);
     rank.wait(rank.stream, kCompute);
     rank.sum(memory, 8);
@@ -168,7 +116,7 @@ TEST(NcclDoubleTest, ABufferWrittenWhileItIsSent) {
 }
 
 TEST(NcclDoubleTest, AnEventThatWasNeverRecorded) {
-  const auto violations = violations_of(1, [](Rank& rank) {
+  const auto violations = violations_of(1, [](DoubleRank& rank) {
     CudaEvent event = nullptr;
     rank.cuda.event_create(&event);
     rank.cuda.stream_wait_event(rank.stream, event);
@@ -177,7 +125,7 @@ TEST(NcclDoubleTest, AnEventThatWasNeverRecorded) {
 }
 
 TEST(NcclDoubleTest, CountsThatDiffer) {
-  const auto violations = violations_of(2, [](Rank& rank) {
+  const auto violations = violations_of(2, [](DoubleRank& rank) {
     rank.sum(rank.device(8), rank.rank == 0 ? 8 : 7);
     rank.wait(kCompute, rank.stream);
     EXPECT_EQ(rank.settle(rank.comm), NcclResult::kInvalidUsage);
@@ -188,7 +136,7 @@ TEST(NcclDoubleTest, CountsThatDiffer) {
 }
 
 TEST(NcclDoubleTest, TypesThatDiffer) {
-  const auto violations = violations_of(2, [](Rank& rank) {
+  const auto violations = violations_of(2, [](DoubleRank& rank) {
     float* const memory = rank.device(8);
     const NcclType type = rank.rank == 0 ? NcclType::kFloat32 : NcclType::kBytes;
     rank.nccl.broadcast(memory, memory, 8, type, 0, rank.comm, rank.stream);
@@ -199,7 +147,7 @@ TEST(NcclDoubleTest, TypesThatDiffer) {
 
 TEST(NcclDoubleTest, RootsAndKindsThatDiffer) {
   EXPECT_THAT(violations_of(2,
-                            [](Rank& rank) {
+                            [](DoubleRank& rank) {
                               float* const memory = rank.device(8);
                               rank.nccl.broadcast(memory, memory, 8, NcclType::kBytes, rank.rank, rank.comm,
                                                   rank.stream);
@@ -207,7 +155,7 @@ TEST(NcclDoubleTest, RootsAndKindsThatDiffer) {
                             }),
               ElementsAre(HasSubstr("with root 1")));
   EXPECT_THAT(violations_of(2,
-                            [](Rank& rank) {
+                            [](DoubleRank& rank) {
                               float* const memory = rank.device(16);
                               if (rank.rank == 0) {
                                 rank.sum(memory, 8);
@@ -220,7 +168,7 @@ TEST(NcclDoubleTest, RootsAndKindsThatDiffer) {
 }
 
 TEST(NcclDoubleTest, GroupsThatDiffer) {
-  const auto violations = violations_of(2, [](Rank& rank) {
+  const auto violations = violations_of(2, [](DoubleRank& rank) {
     float* const memory = rank.device(8);
     if (rank.rank == 0) rank.nccl.group_start();
     for (int root = 0; root < 2; ++root) {
@@ -234,7 +182,7 @@ TEST(NcclDoubleTest, GroupsThatDiffer) {
 }
 
 /// Each of two ranks sends to the other and receives from it.
-void swap_with_peer(Rank& rank, bool grouped) {
+void swap_with_peer(DoubleRank& rank, bool grouped) {
   float* const memory = rank.device(16);
   const int peer = 1 - rank.rank;
   if (grouped) rank.nccl.group_start();
@@ -247,14 +195,14 @@ void swap_with_peer(Rank& rank, bool grouped) {
 
 TEST(NcclDoubleTest, AnUngroupedSwapDeadlocks) {
   const auto run = [](bool grouped) {
-    return violations_of(2, [=](Rank& rank) { swap_with_peer(rank, grouped); }, std::chrono::seconds(20));
+    return violations_of(2, [=](DoubleRank& rank) { swap_with_peer(rank, grouped); }, std::chrono::seconds(20));
   };
   EXPECT_THAT(run(true), IsEmpty());
   EXPECT_THAT(run(false), ElementsAre(HasSubstr("deadlock: device")));
 }
 
 TEST(NcclDoubleTest, AGroupOverTwoStreams) {
-  const auto violations = violations_of(1, [](Rank& rank) {
+  const auto violations = violations_of(1, [](DoubleRank& rank) {
     CudaStream other = nullptr;
     rank.cuda.stream_create(&other);
     float* const memory = rank.device(16);
@@ -267,7 +215,7 @@ TEST(NcclDoubleTest, AGroupOverTwoStreams) {
 }
 
 TEST(NcclDoubleTest, AnOperationBeforeTheLastOneHasSettled) {
-  const auto violations = violations_of(1, [](Rank& rank) {
+  const auto violations = violations_of(1, [](DoubleRank& rank) {
     float* const memory = rank.device(8);
     EXPECT_EQ(rank.sum(memory, 8), NcclResult::kInProgress);
     EXPECT_EQ(rank.sum(memory, 8), NcclResult::kInvalidUsage);
@@ -276,7 +224,7 @@ TEST(NcclDoubleTest, AnOperationBeforeTheLastOneHasSettled) {
 }
 
 TEST(NcclDoubleTest, AChildThatIsUsedBeforeItIsThere) {
-  const auto violations = violations_of(1, [](Rank& rank) {
+  const auto violations = violations_of(1, [](DoubleRank& rank) {
     NcclComm child = rank.comm;
     rank.nccl.comm_split(rank.comm, 0, 0, &child);
     EXPECT_EQ(child, nullptr);
@@ -290,36 +238,36 @@ TEST(NcclDoubleTest, AChildThatIsUsedBeforeItIsThere) {
 
 TEST(NcclDoubleTest, UseAfterTheEnd) {
   EXPECT_THAT(violations_of(1,
-                            [](Rank& rank) {
+                            [](DoubleRank& rank) {
                               rank.nccl.comm_abort(rank.comm);
                               rank.sum(rank.device(8), 8);
                             }),
               ElementsAre(HasSubstr("that was aborted")));
   EXPECT_THAT(violations_of(1,
-                            [](Rank& rank) {
+                            [](DoubleRank& rank) {
                               rank.nccl.comm_finalize(rank.comm);
                               rank.settle(rank.comm);
                               rank.nccl.comm_destroy(rank.comm);
                               rank.nccl.comm_abort(rank.comm);
                             }),
               ElementsAre(HasSubstr("that was destroyed")));
-  EXPECT_THAT(violations_of(1, [](Rank& rank) { rank.nccl.comm_destroy(rank.comm); }),
+  EXPECT_THAT(violations_of(1, [](DoubleRank& rank) { rank.nccl.comm_destroy(rank.comm); }),
               ElementsAre(HasSubstr("destroyed before it was finalised")));
   EXPECT_THAT(violations_of(1,
-                            [](Rank& rank) {
+                            [](DoubleRank& rank) {
                               rank.nccl.comm_finalize(rank.comm);
                               rank.settle(rank.comm);
                               rank.sum(rank.device(8), 8);
                             }),
               ElementsAre(HasSubstr("or finalised")));
   EXPECT_THAT(violations_of(1,
-                            [](Rank& rank) {
+                            [](DoubleRank& rank) {
                               rank.cuda.stream_destroy(rank.stream);
                               rank.record(rank.stream);
                             }),
               ElementsAre(HasSubstr("stream 1 used after its end")));
   EXPECT_THAT(violations_of(1,
-                            [](Rank& rank) {
+                            [](DoubleRank& rank) {
                               const CudaEvent event = rank.record(kCompute);
                               rank.cuda.event_destroy(event);
                               rank.cuda.event_query(event);
@@ -328,7 +276,7 @@ TEST(NcclDoubleTest, UseAfterTheEnd) {
 }
 
 TEST(NcclDoubleTest, MemoryReleasedWhileItIsUsed) {
-  const auto violations = violations_of(1, [](Rank& rank) {
+  const auto violations = violations_of(1, [](DoubleRank& rank) {
     float* const memory = rank.device(8);
     rank.sum(memory, 8);
     rank.cuda.free(memory);
@@ -340,7 +288,8 @@ TEST(NcclDoubleTest, MemoryReleasedWhileItIsUsed) {
 }
 
 TEST(NcclDoubleTest, ADeviceCalledByTwoThreads) {
-  const auto violations = violations_of(1, [](Rank& rank) { std::jthread([&] { rank.record(kCompute); }).join(); });
+  const auto violations =
+      violations_of(1, [](DoubleRank& rank) { std::jthread([&] { rank.record(kCompute); }).join(); });
   EXPECT_THAT(violations, ElementsAre(HasSubstr("was called by two threads")));
 }
 
