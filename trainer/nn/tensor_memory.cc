@@ -17,6 +17,7 @@ namespace {
 
 constexpr size_t kAlignment = 64;
 constexpr size_t kHugePage = size_t{2} << 20;
+constexpr size_t kMostTimes = 2;  // what is asked for
 
 /// In front of what a tensor sees.
 struct alignas(kAlignment) BlockHead {
@@ -34,13 +35,15 @@ void* take_from_system(size_t bytes) {
 /// Blocks that nobody uses, by size.
 class IdleBlocks {
  public:
+  /// The smallest of at least `bytes` and at most kMostTimes as many: batches of other sizes leave what this one needs.
   void* take(size_t bytes) {
     const std::scoped_lock lock(mutex_);
-    const auto found = blocks_.find(bytes);
-    if (found == blocks_.end() || found->second.empty()) return nullptr;
+    const auto found = blocks_.lower_bound(bytes);
+    if (found == blocks_.end() || found->first > kMostTimes * bytes) return nullptr;
     void* block = found->second.back();
     found->second.pop_back();
-    idle_ -= static_cast<int64_t>(bytes);
+    idle_ -= static_cast<int64_t>(found->first);
+    if (found->second.empty()) blocks_.erase(found);
     return block;
   }
 
@@ -92,9 +95,8 @@ class TensorMemory final : public c10::Allocator {
     if (bytes == 0) return {nullptr, cpu};
     const size_t size = tensor_block_bytes(bytes + sizeof(BlockHead));
     void* block = size < kLeastKeptBytes ? nullptr : idle_blocks().take(size);
-    if (block == nullptr) block = take_from_system(size);
-    auto* head = new (block) BlockHead{size};
-    return {head + 1, block, &release, cpu};
+    if (block == nullptr) block = new (take_from_system(size)) BlockHead{size};
+    return {static_cast<BlockHead*>(block) + 1, block, &release, cpu};
   }
 
   /// None: what a tensor sees is not what was allocated.

@@ -15,7 +15,8 @@ int64_t idle_tensor_bytes();
 inline constexpr int64_t kMostIdleBytes = int64_t{1} << 30;
 
 /// Bytes that a tensor of so many takes: the next of eight steps between powers of two, so that batches of similar size
-/// share blocks. Below kLeastKeptBytes tensors are malloc's affair.
+/// share blocks; where no block of that size is idle, one of up to twice as many bytes serves. Below kLeastKeptBytes
+/// tensors are malloc's affair.
 size_t tensor_block_bytes(size_t bytes);
 inline constexpr size_t kLeastKeptBytes = size_t{1} << 18;
 

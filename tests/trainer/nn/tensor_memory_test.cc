@@ -42,6 +42,21 @@ TEST_F(TensorMemoryTest, GivesWhatOneLetGoToAnotherOfSimilarSize) {
   EXPECT_EQ(idle_tensor_bytes(), before);
 }
 
+TEST_F(TensorMemoryTest, GivesALargerBlockWhereNoneOfTheSizeIsIdle) {
+  at::Tensor large = block_of(60'000'000), larger = block_of(70'000'000);
+  const void *place = large.const_data_ptr(), *other = larger.const_data_ptr();
+  large.reset();
+  larger.reset();
+  const int64_t before = idle_tensor_bytes();
+  EXPECT_NE(block_of(25'000'000).const_data_ptr(), place) << "more than twice its size";
+  at::Tensor half = block_of(40'000'000);
+  EXPECT_EQ(half.const_data_ptr(), place) << "the smaller of two that would do";
+  EXPECT_EQ(block_of(65'000'000).const_data_ptr(), other);
+  half.reset();
+  EXPECT_EQ(idle_tensor_bytes() - before, static_cast<int64_t>(tensor_block_bytes(25'000'064)));
+  EXPECT_EQ(block_of(60'000'000).const_data_ptr(), place) << "which is still as large as it was";
+}
+
 TEST_F(TensorMemoryTest, LeavesSmallTensorsToMalloc) {
   const int64_t before = idle_tensor_bytes();
   for (const size_t bytes : {size_t{0}, size_t{1}, size_t{1000}, kLeastKeptBytes - 100}) block_of(bytes);
