@@ -27,6 +27,10 @@ void append_text(std::span<const int32_t> tokens, PackedTexts& texts);
 
 PackedTexts pack_texts(std::span<const std::span<const int32_t>> texts);
 
+/// Cuts texts, in their order, into pieces of about equally many tokens: as few pairs of pieces as hold no more than
+/// about `most_tokens` each, and no empty piece. A pure function of its arguments.
+std::vector<PackedTexts> cut_texts(const PackedTexts& texts, int64_t most_tokens);
+
 /// The distinct texts of a batch, in the order of their first occurrence, and the way back.
 struct DistinctTexts {
   PackedTexts texts;

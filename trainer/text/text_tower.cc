@@ -2,6 +2,7 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/tanh.h>
 
 #include <cmath>
@@ -10,6 +11,7 @@
 
 #include "sharding/base/check.h"
 #include "sharding/base/error.h"
+#include "sharding/base/parallel.h"
 #include "trainer/nn/dropout.h"
 #include "trainer/nn/layers.h"
 #include "trainer/nn/packed_ops.h"
@@ -19,6 +21,7 @@ namespace rondo {
 namespace {
 
 constexpr uint64_t kEmbeddingSite = 0;
+constexpr int64_t kTokensPerPiece = 512;  // activations that fit a core's cache, products that are still fast
 
 void check_range(const char* field, int64_t value, int64_t least, int64_t most) {
   if (value < least || value > most) {
@@ -63,6 +66,10 @@ void check_texts(const PackedTexts& texts, const TextTowerOptions& options) {
       }
     }
   }
+}
+
+PackedRowsPtr packed_rows(const PackedTexts& texts) {
+  return make_packed_rows(texts.tokens, texts.offsets, texts.digests);
 }
 
 }  // namespace
@@ -158,6 +165,24 @@ struct TextTower::Impl {
     if (projection.weight.defined()) x = projection.forward(x);
     return options.normalize ? x / x.norm(2, {1}, /*keepdim=*/true).clamp_min(1e-12) : x;  // [texts, width]
   }
+
+  /// Without gradients texts have nothing to do with each other: a thread takes some of them through all layers, where
+  /// each operation of all texts together would end in a wait for the slower threads.
+  at::Tensor forward_in_pieces(const PackedTexts& texts, const StepContext& context) const {
+    const at::NoGradGuard no_grad;
+    const std::vector<PackedTexts> pieces = cut_texts(texts, kTokensPerPiece);
+    if (threads() == 1 || static_cast<int>(pieces.size()) < threads() || !word.weight.is_cpu()) {
+      return forward({packed_rows(texts), context});
+    }
+    std::vector<at::Tensor> vectors(pieces.size());
+    parallel_for(static_cast<int64_t>(pieces.size()), 1, [&](int64_t begin, int64_t end) {
+      const at::NoGradGuard none_in_this_thread;
+      for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i) {
+        vectors[i] = forward({packed_rows(pieces[i]), context});
+      }
+    });
+    return at::cat(vectors);
+  }
 };
 
 TextTower::TextTower(const TextTowerOptions& options, const std::string& prefix, uint64_t seed, at::ScalarType dtype) {
@@ -171,8 +196,9 @@ TextTower::~TextTower() = default;
 
 at::Tensor TextTower::encode(const PackedTexts& texts, const StepContext& context) const {
   check_texts(texts, impl_->options);
-  const at::AutoGradMode gradients(context.training && at::GradMode::is_enabled());
-  return impl_->forward({make_packed_rows(texts.tokens, texts.offsets, texts.digests), context});
+  const bool gradients = context.training && at::GradMode::is_enabled();
+  if (!gradients) return impl_->forward_in_pieces(texts, context);
+  return impl_->forward({packed_rows(texts), context});
 }
 
 int64_t TextTower::width() const {

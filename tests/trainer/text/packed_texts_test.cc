@@ -43,6 +43,43 @@ TEST(PackTextsTest, DigestsKeepTheirValues) {
   EXPECT_EQ(text_digest({}), 0x2d06800538d394c2ULL);
 }
 
+TEST(CutTextsTest, GivesEvenPiecesInOrder) {
+  const CounterRandom random(6, 0, RandomPurpose::kTest);
+  std::vector<std::vector<int32_t>> texts(200);
+  for (size_t i = 0; i < texts.size(); ++i) {
+    texts[i].resize(1 + random.below(40, i, 0));
+    for (size_t j = 0; j < texts[i].size(); ++j) texts[i][j] = static_cast<int32_t>(random.below(1000, i, j + 1));
+  }
+  const PackedTexts whole = pack_texts(spans(texts));
+  const auto total = static_cast<int64_t>(whole.tokens.size());
+  for (const int64_t most : {1, 40, 100, 512, 100'000}) {
+    SCOPED_TRACE(most);
+    const std::vector<PackedTexts> pieces = cut_texts(whole, most);
+    PackedTexts joined;
+    for (const PackedTexts& piece : pieces) {
+      EXPECT_GT(piece.size(), 0);
+      EXPECT_LE(piece.tokens.size(), static_cast<size_t>(most + 40)) << "half a text at each end";
+      for (int64_t i = 0; i < piece.size(); ++i) append_text(piece.text(i), joined);
+    }
+    EXPECT_EQ(joined.tokens, whole.tokens);
+    EXPECT_EQ(joined.offsets, whole.offsets);
+    EXPECT_EQ(joined.digests, whole.digests);
+    if (most >= 40) {
+      EXPECT_EQ(static_cast<int64_t>(pieces.size()), (total + 2 * most - 1) / (2 * most) * 2);
+    }
+  }
+}
+
+TEST(CutTextsTest, LeavesOneTextWhole) {
+  const std::vector<std::vector<int32_t>> one{std::vector<int32_t>(512, 7)}, empty(3);
+  ASSERT_EQ(cut_texts(pack_texts(spans(one)), 64).size(), 1U);
+  EXPECT_EQ(cut_texts(pack_texts(spans(one)), 64)[0].tokens, one[0]);
+  EXPECT_THAT(cut_texts(PackedTexts{}, 64), IsEmpty());
+  const std::vector<PackedTexts> pieces = cut_texts(pack_texts(spans(empty)), 64);
+  ASSERT_EQ(pieces.size(), 1U);
+  EXPECT_EQ(pieces[0].size(), 3) << "texts without tokens are not lost";
+}
+
 TEST(DistinctTextsTest, KeepsFirstOccurrencesAndTheWayBack) {
   // 300 texts of 0 to 4 tokens out of 3: many repeats, prefixes of each other, empty ones.
   const CounterRandom random(5, 0, RandomPurpose::kTest);

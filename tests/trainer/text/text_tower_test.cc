@@ -340,12 +340,14 @@ TEST(TextTowerTest, InferenceKeepsNoGraph) {
 
 TEST(TextTowerTest, ResultsDoNotDependOnTheNumberOfThreads) {
   const TextTower tower(small_options(), "t", 3, at::kFloat);
-  const PackedTexts texts = pack(random_texts(8, 200, 20));
+  const PackedTexts texts = pack(random_texts(8, 300, 20));
+  EXPECT_GE(cut_texts(texts, 512).size(), 4U);
   const StepContext context{.seed = 6, .step = 2, .training = true};
   const auto run = [&](int count) {
     set_threads(count);
     auto result = gradients(tower, texts, context);
     result["vectors"] = tower.encode(texts, context).detach();
+    result["vectors without gradients"] = tower.encode(texts, kInference);  // each thread takes texts of its own
     return result;
   };
   const auto one = run(1);
