@@ -146,5 +146,13 @@ TEST(Layering, KeepsHabits) {
               ElementsAre("launch/text_utils.cc:1: a name that says what is inside expected, not *text_utils"));
 }
 
+TEST(Layering, WantsOneTypeOfAName) {
+  const std::string type = "namespace rondo {\nstruct Range {\n";
+  EXPECT_THAT(found({{"launch/x.h", type}, {"launch/y.h", "namespace rondo::plan {\nclass Range final : Base {\n"}}),
+              IsEmpty());
+  EXPECT_THAT(found({{"launch/x.h", type}, {"trainer/nn/y.h", type}}),
+              ElementsAre("trainer/nn/y.h:3: rondo::Range is in launch/x.h already"));
+}
+
 }  // namespace
 }  // namespace rondo

@@ -47,7 +47,7 @@ void IdRouter::begin(std::span<const TableIds> ids, std::span<const PooledFeatur
   packed_.resize(tables_.size());
   none_.assign(static_cast<size_t>(comm_.size()), 0);
   raw_.assign(static_cast<size_t>(comm_.size()), kRaw);
-  std::vector<TableRequest> requests;
+  std::vector<AskedTable> requests;
   for (size_t t = 0; t < tables_.size(); ++t) {
     check_ids(ids[t].keys, ids[t].counted, tables_[t].spec.name);
     requests.push_back({ids[t], pooled, {}, mode});
@@ -85,7 +85,7 @@ void IdRouter::finish() {
 }
 
 /// Step 3: what goes to the holders, part by part.
-void IdRouter::collect_asked(std::span<const TableRequest> requests) {
+void IdRouter::collect_asked(std::span<const AskedTable> requests) {
   asked_.clear();
   for (size_t t = 0; t < tables_.size(); ++t) {
     for (size_t p = 0; p < tables_[t].parts.size(); ++p) {

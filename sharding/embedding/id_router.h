@@ -34,7 +34,7 @@ class IdRouter {
   int64_t bag_entry_bytes() const { return ids_.attached_bytes(); }
 
  private:
-  void collect_asked(std::span<const TableRequest> requests);
+  void collect_asked(std::span<const AskedTable> requests);
   void take(size_t table, std::span<ReceivedIds> received);
   bool unpack(const TableSpec& spec, std::span<const at::ScalarType> weights, ReceivedIds& received,
               RoutedPart& routed) const;

@@ -89,7 +89,7 @@ RoutedFeature routed_feature(const PooledFeature& feature, size_t table) {
 }  // namespace
 
 /// The ids of a table, those of its pooled features behind the rest.
-std::span<const uint64_t> TableRouter::all_keys(const TableRequest& request) {
+std::span<const uint64_t> TableRouter::all_keys(const AskedTable& request) {
   const auto sequence = keys_of(request.ids.keys);
   if (request.features.empty()) return sequence;
   if (sequence.empty() && request.features.size() == 1) return keys_of(request.pooled[request.features[0]].keys);
@@ -102,7 +102,7 @@ std::span<const uint64_t> TableRouter::all_keys(const TableRequest& request) {
 }
 
 /// `first`: place of keys[0] among all ids of the request.
-void TableRouter::check_keys(const EmbeddingTable& table, const TableRequest& request, std::span<const uint64_t> keys,
+void TableRouter::check_keys(const EmbeddingTable& table, const AskedTable& request, std::span<const uint64_t> keys,
                              int64_t first) const {
   const int64_t position = table.parts[0].placement.first_outside(keys);
   if (position < 0) return;
@@ -113,7 +113,7 @@ void TableRouter::check_keys(const EmbeddingTable& table, const TableRequest& re
       table.spec.rows, "), the rows of the table; enlarge `rows` or correct the data"));
 }
 
-void TableRouter::ask(const EmbeddingTable& table, const TableRequest& request, RoutedIds& out, PackedBags& packed) {
+void TableRouter::ask(const EmbeddingTable& table, const AskedTable& request, RoutedIds& out, PackedBags& packed) {
   if (request.is_raw(table)) return ask_raw(table, request, out, packed);
   const std::span<const uint64_t> keys = all_keys(request);
   check_keys(table, request, keys, 0);
@@ -227,7 +227,7 @@ void TableRouter::place_by_owner(const TablePart& part, std::span<const uint64_t
 }
 
 /// Counted ids of this rank, by key.
-void TableRouter::count(const TableRequest& request, RoutedTable& routed) const {
+void TableRouter::count(const AskedTable& request, RoutedTable& routed) const {
   const auto add = [&](int64_t first, int64_t counted) {
     for (int64_t i = first; i < first + counted; ++i) {
       const auto d = static_cast<size_t>(position_of_[static_cast<size_t>(i)]);
@@ -243,7 +243,7 @@ void TableRouter::count(const TableRequest& request, RoutedTable& routed) const 
 }
 
 /// The bags of this table's features: over rows that come home, or what the holders must know to sum them.
-void TableRouter::take_features(const EmbeddingTable& table, const TableRequest& request, RoutedIds& out,
+void TableRouter::take_features(const EmbeddingTable& table, const AskedTable& request, RoutedIds& out,
                                 PackedBags& packed) {
   const TablePart& main = table.parts[0];
   std::vector<BagEntries> entries;           // for the holders
@@ -292,8 +292,7 @@ void TableRouter::attach(const TablePart& part, std::span<const BagEntries> entr
 }
 
 /// Every id goes to who holds its row, bag by bag.
-void TableRouter::ask_raw(const EmbeddingTable& table, const TableRequest& request, RoutedIds& out,
-                          PackedBags& packed) {
+void TableRouter::ask_raw(const EmbeddingTable& table, const AskedTable& request, RoutedIds& out, PackedBags& packed) {
   const TablePart& part = table.parts[0];
   const auto world = static_cast<size_t>(world_);
   std::vector<RawFeature> features;

@@ -12,7 +12,7 @@
 namespace rondo {
 
 /// What one table is asked for: its ids and the features that it pools.
-struct TableRequest {
+struct AskedTable {
   const TableIds& ids;
   std::span<const PooledFeature> pooled;
   std::vector<size_t> features;  // of `pooled`, those of this table
@@ -31,7 +31,7 @@ class TableRouter {
   TableRouter(int rank, int world) : rank_(rank), world_(world) {}
 
   /// Fills out.tables and out.pooled for this table, and what its first part's holders must know to sum bags.
-  void ask(const EmbeddingTable& table, const TableRequest& request, RoutedIds& out, PackedBags& packed);
+  void ask(const EmbeddingTable& table, const AskedTable& request, RoutedIds& out, PackedBags& packed);
 
   /// places[i] <- place of keys[i] among the distinct ones, which are returned and stay until the next call.
   std::span<const uint64_t> distinct(std::span<const uint64_t> keys, std::span<int64_t> places) {
@@ -39,15 +39,15 @@ class TableRouter {
   }
 
  private:
-  void ask_raw(const EmbeddingTable& table, const TableRequest& request, RoutedIds& out, PackedBags& packed);
-  std::span<const uint64_t> all_keys(const TableRequest& request);
-  void check_keys(const EmbeddingTable& table, const TableRequest& request, std::span<const uint64_t> keys,
+  void ask_raw(const EmbeddingTable& table, const AskedTable& request, RoutedIds& out, PackedBags& packed);
+  std::span<const uint64_t> all_keys(const AskedTable& request);
+  void check_keys(const EmbeddingTable& table, const AskedTable& request, std::span<const uint64_t> keys,
                   int64_t first) const;
   void split(const EmbeddingTable& table, std::span<const uint64_t> found);
   void place(const TablePart& part, std::span<const uint64_t> keys, size_t home, LookupMode mode, RoutedPart& routed);
   void place_by_owner(const TablePart& part, std::span<const uint64_t> keys, size_t home, RoutedPart& routed);
-  void count(const TableRequest& request, RoutedTable& routed) const;
-  void take_features(const EmbeddingTable& table, const TableRequest& request, RoutedIds& out, PackedBags& packed);
+  void count(const AskedTable& request, RoutedTable& routed) const;
+  void take_features(const EmbeddingTable& table, const AskedTable& request, RoutedIds& out, PackedBags& packed);
   void attach(const TablePart& part, std::span<const BagEntries> entries, RoutedPart& routed, PackedBags& packed) const;
 
   int rank_, world_;

@@ -4,6 +4,7 @@
 #include <array>
 #include <fstream>
 #include <map>
+#include <regex>
 #include <set>
 #include <string_view>
 
@@ -134,6 +135,7 @@ class Checker {
       check_place(file);
       check_text(file);
       check_includes(file);
+      if (is_header(file.path)) check_types(file);
     }
     return std::move(found_);
   }
@@ -199,6 +201,21 @@ class Checker {
     if (!once) report(file.path, 1, "#pragma once is missing");
   }
 
+  /// Two types of one name in one namespace are one type to the linker, which takes the functions of either.
+  void check_types(const SourceFile& file) {
+    static const std::regex kNamespace(R"(^namespace ([\w:]+) \{)");
+    static const std::regex kType(R"(^(?:struct|class|union|enum class) (\w+)(?: final)?(?: : [^;]*)? \{.*)");
+    std::string space;
+    for (size_t i = 0; i < file.lines.size(); ++i) {
+      std::smatch match;
+      if (std::regex_search(file.lines[i], match, kNamespace)) space = match[1];
+      if (!std::regex_match(file.lines[i], match, kType)) continue;
+      const std::string name = space + "::" + match[1].str();
+      const auto [first, fresh] = types_.emplace(name, file.path);
+      if (!fresh) report(file.path, i + 1, name + " is in " + first->second + " already");
+    }
+  }
+
   void check_includes(const SourceFile& file) {
     const std::vector<Include> includes = includes_of(file);
     const std::string own = stem_of(file.path) + ".h";
@@ -253,6 +270,7 @@ class Checker {
   const std::vector<SourceFile>& files_;
   std::set<std::string> paths_;
   std::map<std::string, std::set<std::string>> words_;  // of the build files of a folder
+  std::map<std::string, std::string> types_;            // by full name, the header that defines it
   std::vector<std::string> found_;
 };
 

@@ -53,11 +53,11 @@ void LayerNorm::collect(const std::string& name, ParameterList& list) const {
   list.push_back({name + ".bias", bias, false});
 }
 
-EmbeddingTable::EmbeddingTable(const std::string& name, int64_t entries, int64_t width, const Initializer& start)
+EmbeddingLayer::EmbeddingLayer(const std::string& name, int64_t entries, int64_t width, const Initializer& start)
     : weight(initial_normal({entries, width}, start.standard_deviation, start.seed, name + ".weight", start.dtype)
                  .requires_grad_()) {}
 
-void EmbeddingTable::collect(const std::string& name, ParameterList& list) const {
+void EmbeddingLayer::collect(const std::string& name, ParameterList& list) const {
   list.push_back({name + ".weight", weight, true});
 }
 

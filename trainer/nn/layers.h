@@ -63,11 +63,11 @@ struct LayerNorm {
 };
 
 /// A table of rows, [entries, width]: words, positions, token types.
-struct EmbeddingTable {
+struct EmbeddingLayer {
   at::Tensor weight;
 
-  EmbeddingTable() = default;
-  EmbeddingTable(const std::string& name, int64_t entries, int64_t width, const Initializer& start);
+  EmbeddingLayer() = default;
+  EmbeddingLayer(const std::string& name, int64_t entries, int64_t width, const Initializer& start);
   void collect(const std::string& name, ParameterList& list) const;
 };
 

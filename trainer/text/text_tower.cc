@@ -96,7 +96,7 @@ void validate(const TextTowerOptions& options) {
 
 struct TextTower::Impl {
   TextTowerOptions options;
-  EmbeddingTable word, position, token_type;
+  EmbeddingLayer word, position, token_type;
   LayerNorm embedding_norm;
   std::vector<TransformerLayer> layers;
   Linear pooler;      // undefined but for its pooling
@@ -107,9 +107,9 @@ struct TextTower::Impl {
     const std::string root = prefix.empty() ? "" : prefix + ".";
     const std::string embeddings = root + "embeddings.";
     const int64_t width = shape.hidden_size;
-    word = EmbeddingTable(embeddings + "word_embeddings", shape.vocabulary_size, width, start);
-    position = EmbeddingTable(embeddings + "position_embeddings", shape.max_position_embeddings, width, start);
-    token_type = EmbeddingTable(embeddings + "token_type_embeddings", shape.type_vocab_size, width, start);
+    word = EmbeddingLayer(embeddings + "word_embeddings", shape.vocabulary_size, width, start);
+    position = EmbeddingLayer(embeddings + "position_embeddings", shape.max_position_embeddings, width, start);
+    token_type = EmbeddingLayer(embeddings + "token_type_embeddings", shape.type_vocab_size, width, start);
     embedding_norm = LayerNorm(width, shape.layer_norm_eps, start.dtype);
     word.collect(embeddings + "word_embeddings", parameters);
     position.collect(embeddings + "position_embeddings", parameters);
