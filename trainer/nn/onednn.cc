@@ -12,6 +12,7 @@
 
 #include "sharding/base/check.h"
 #include "sharding/base/error.h"
+#include "sharding/base/parallel.h"
 
 namespace rondo::onednn {
 namespace {
@@ -83,14 +84,21 @@ Stream make_stream(const Engine& engine) {
   return Stream(stream);
 }
 
+/// A matrix of which `part` is one or all of it: rows or columns next to each other.
 template <typename T>
-dnnl_memory_desc_t layout(const Matrix<T>& matrix) {
-  const dnnl_dims_t sizes = {matrix.rows, matrix.columns};
-  const dnnl_dims_t strides = {matrix.transposed ? 1 : matrix.columns, matrix.transposed ? matrix.rows : 1};
+dnnl_memory_desc_t layout(const Matrix<T>& part, const Matrix<T>& whole) {
+  const dnnl_dims_t sizes = {part.rows, part.columns};
+  const dnnl_dims_t strides = {whole.transposed ? 1 : whole.columns, whole.transposed ? whole.rows : 1};
   constexpr dnnl_data_type_t kType = std::is_same_v<T, float> ? dnnl_f32 : dnnl_bf16;
   dnnl_memory_desc_t result;
   check(library().memory_desc_init_by_strides(&result, 2, sizes, kType, strides), "layout");
   return result;
+}
+
+/// Columns [begin, end).
+template <typename T>
+Matrix<T> columns_of(const Matrix<T>& matrix, int64_t begin, int64_t end) {
+  return {matrix.data + begin * (matrix.transposed ? matrix.rows : 1), matrix.rows, end - begin, matrix.transposed};
 }
 
 /// oneDNN's interface takes no pointer to const; what it reads it does not write.
@@ -120,6 +128,38 @@ bool is_empty(const Matrix<T>& left, const Matrix<T>& right) {
   return left.rows == 0 || left.columns == 0 || right.columns == 0;
 }
 
+struct Columns {
+  int64_t begin = 0;
+  int64_t end = 0;
+};
+
+/// Some columns of a product, by the calling thread where others compute the rest.
+void multiply_columns(const Matrix<uint16_t>& left, const Matrix<uint16_t>& right, const Matrix<float>& out,
+                      const Columns& columns) {
+  static const Engine engine = make_engine();
+  const Stream stream = make_stream(engine);
+  const Matrix<uint16_t> right_part = columns_of(right, columns.begin, columns.end);
+  const Matrix<float> out_part = columns_of(out, columns.begin, columns.end);
+  const dnnl_memory_desc_t left_layout = layout(left, left), right_layout = layout(right_part, right);
+  const dnnl_memory_desc_t out_layout = layout(out_part, out);
+  const Primitive product = make_product(left_layout, right_layout, out_layout, engine);
+  const Memory left_memory = memory_of(left_layout, engine, left.data);
+  const Memory right_memory = memory_of(right_layout, engine, right_part.data);
+  const Memory out_memory = memory_of(out_layout, engine, out_part.data);
+  const std::array<dnnl_exec_arg_t, 3> arguments = {
+      {{DNNL_ARG_SRC, left_memory.get()}, {DNNL_ARG_WEIGHTS, right_memory.get()}, {DNNL_ARG_DST, out_memory.get()}}};
+  check(library().primitive_execute(product.get(), stream.get(), arguments.size(), arguments.data()), "matmul");
+  check(library().stream_wait(stream.get()), "matmul");
+}
+
+/// Each thread takes columns of its own where there are enough for all, since oneDNN deals out rows, and every thread
+/// then brings the whole right factor into its own order first: a tenth of the product's time on two threads.
+int64_t columns_per_range(int64_t columns) {
+  constexpr int64_t kFewest = 64, kStep = 16;
+  if (columns < kFewest * threads()) return columns;
+  return ((columns + threads() - 1) / threads() + kStep - 1) / kStep * kStep;
+}
+
 }  // namespace
 
 bool available() { return library().complete; }
@@ -141,18 +181,9 @@ void multiply(const Matrix<uint16_t>& left, const Matrix<uint16_t>& right, float
     std::fill_n(out, left.rows * right.columns, 0.0F);
     return;
   }
-  const Engine engine = make_engine();
-  const Stream stream = make_stream(engine);
-  const dnnl_memory_desc_t left_layout = layout(left), right_layout = layout(right);
-  const dnnl_memory_desc_t out_layout = layout(Matrix<float>{out, left.rows, right.columns});
-  const Primitive product = make_product(left_layout, right_layout, out_layout, engine);
-  const Memory left_memory = memory_of(left_layout, engine, left.data);
-  const Memory right_memory = memory_of(right_layout, engine, right.data);
-  const Memory out_memory = memory_of(out_layout, engine, out);
-  const std::array<dnnl_exec_arg_t, 3> arguments = {
-      {{DNNL_ARG_SRC, left_memory.get()}, {DNNL_ARG_WEIGHTS, right_memory.get()}, {DNNL_ARG_DST, out_memory.get()}}};
-  check(library().primitive_execute(product.get(), stream.get(), arguments.size(), arguments.data()), "matmul");
-  check(library().stream_wait(stream.get()), "matmul");
+  const Matrix<float> product{out, left.rows, right.columns};
+  parallel_for(right.columns, columns_per_range(right.columns),
+               [&](int64_t begin, int64_t end) { multiply_columns(left, right, product, {begin, end}); });
 }
 
 }  // namespace rondo::onednn
