@@ -10,7 +10,8 @@ Linear::Linear(const std::string& name, int64_t in, int64_t out, const Initializ
     : weight(initial_normal({out, in}, start.standard_deviation, start.seed, name + ".weight", start.dtype)
                  .requires_grad_()),
       bias(at::zeros({out}, start.dtype).requires_grad_()),
-      precision(start.products) {}
+      precision(start.products),
+      kept(std::make_shared<KeptWeight>()) {}
 
 void Linear::collect(const std::string& name, ParameterList& list) const {
   list.push_back({name + ".weight", weight, true});
@@ -20,7 +21,8 @@ void Linear::collect(const std::string& name, ParameterList& list) const {
 QueryKeyValue::QueryKeyValue(const std::string& name, int64_t width, const Initializer& start)
     : joined_weight(at::empty({3 * width, width}, start.dtype)),
       joined_bias(at::zeros({3 * width}, start.dtype)),
-      precision(start.products) {
+      precision(start.products),
+      kept(std::make_shared<KeptWeight>()) {
   const auto part = [&](int64_t index, const char* which) {
     Linear linear;
     linear.weight = joined_weight.narrow(0, index * width, width).detach();
@@ -30,6 +32,7 @@ QueryKeyValue::QueryKeyValue(const std::string& name, int64_t width, const Initi
     linear.weight.requires_grad_();
     linear.bias.requires_grad_();
     linear.precision = start.products;
+    linear.kept = std::make_shared<KeptWeight>();
     return linear;
   };
   query = part(0, "query");

@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <memory>
 #include <string>
 
 #include "trainer/nn/parameter.h"
@@ -23,6 +24,7 @@ struct Linear {
   at::Tensor weight;  // [out, in]
   at::Tensor bias;    // [out]
   ProductPrecision precision = ProductPrecision::kFloat32;
+  std::shared_ptr<const KeptWeight> kept;  // by copies of the layer
 
   Linear() = default;
   /// Named `name`: its weights are a function of that name.
@@ -33,6 +35,9 @@ struct Linear {
   /// output is added here.
   at::Tensor product(const at::Tensor& x) const;
 
+  /// gelu(x W^T + b) in its erf form, [rows, out]: fp32, or a bf16 factor for the next product where nothing learns.
+  at::Tensor gelu(const at::Tensor& x) const;
+
   at::Tensor forward(const at::Tensor& x) const;
 };
 
@@ -42,6 +47,7 @@ struct QueryKeyValue {
   at::Tensor joined_bias;    // [3 * width]
   Linear query, key, value;  // views of the block; restore them in place (copy_)
   ProductPrecision precision = ProductPrecision::kFloat32;
+  std::shared_ptr<const KeptWeight> kept;  // of the block, by copies of the layer
 
   QueryKeyValue() = default;
   QueryKeyValue(const std::string& name, int64_t width, const Initializer& start);

@@ -1,6 +1,7 @@
 #include "trainer/nn/layers.h"
 
 #include "trainer/nn/autograd_memory.h"
+#include "trainer/nn/packed_ops.h"
 #include "trainer/nn/products.h"
 #include "trainer/nn/row_sums.h"
 
@@ -106,21 +107,30 @@ class JoinedFunction : public torch::autograd::Function<JoinedFunction> {
 }  // namespace
 
 at::Tensor Linear::product(const at::Tensor& x) const {
-  return wants_gradient(x, weight) ? ProductFunction::apply(x, weight, precision)
-                                   : Factors(x, weight, precision).product({});
+  if (wants_gradient(x, weight)) return ProductFunction::apply(x, weight, precision);
+  if (KeptWeight::serves(weight, precision)) return kept->product(x, weight, {});
+  return Factors(x, weight, precision).product({});
+}
+
+at::Tensor Linear::gelu(const at::Tensor& x) const {
+  const bool learns = wants_gradient(x, weight, bias);
+  if (!learns && KeptWeight::serves(weight, precision)) return kept->gelu_product(x, weight, bias);
+  return bias_gelu(product(x), bias);
 }
 
 at::Tensor Linear::forward(const at::Tensor& x) const {
-  return wants_gradient(x, weight, bias) ? LinearFunction::apply(x, weight, bias, precision)
-                                         : Factors(x, weight, precision).product(bias);
+  if (wants_gradient(x, weight, bias)) return LinearFunction::apply(x, weight, bias, precision);
+  if (KeptWeight::serves(weight, precision)) return kept->product(x, weight, bias);
+  return Factors(x, weight, precision).product(bias);
 }
 
 at::Tensor QueryKeyValue::forward(const at::Tensor& x) const {
-  if (!wants_gradient(x, query.weight, key.weight, value.weight, query.bias, key.bias, value.bias)) {
-    return Factors(x, joined_weight, precision).product(joined_bias);
+  if (wants_gradient(x, query.weight, key.weight, value.weight, query.bias, key.bias, value.bias)) {
+    return JoinedFunction::apply(x, query.weight, query.bias, key.weight, key.bias, value.weight, value.bias,
+                                 JoinedBlock{joined_weight, joined_bias, precision});
   }
-  return JoinedFunction::apply(x, query.weight, query.bias, key.weight, key.bias, value.weight, value.bias,
-                               JoinedBlock{joined_weight, joined_bias, precision});
+  if (KeptWeight::serves(joined_weight, precision)) return kept->product(x, joined_weight, joined_bias);
+  return Factors(x, joined_weight, precision).product(joined_bias);
 }
 
 }  // namespace rondo

@@ -6,6 +6,7 @@
 #include <ATen/ops/mm.h>
 
 #include <algorithm>
+#include <mutex>
 #include <optional>
 
 #include "sharding/base/check.h"
@@ -106,6 +107,56 @@ at::Tensor as_factor(const at::Tensor& x, ProductPrecision precision) {
   });
   std::fill(out + rows * width, out + factor.numel(), uint16_t{0});
   return factor.narrow(0, 0, rows);
+}
+
+struct KeptWeight::Kept {
+  std::mutex mutex;
+  const void* from = nullptr;
+  uint32_t version = 0;
+  std::shared_ptr<const onednn::PackedMatrix> packed;  // shared with products under way
+
+  std::shared_ptr<const onednn::PackedMatrix> of(const at::Tensor& weight) {
+    const std::scoped_lock lock(mutex);
+    const uint32_t now = weight._version();
+    if (packed == nullptr || from != weight.const_data_ptr() || version != now) {
+      const at::Tensor rounded = as_factor(weight, ProductPrecision::kBFloat16);
+      packed = std::make_shared<onednn::PackedMatrix>(
+          onednn::Matrix<uint16_t>{bits(rounded), weight.size(1), weight.size(0), /*transposed=*/true});
+      from = weight.const_data_ptr();
+      version = now;
+    }
+    return packed;
+  }
+};
+
+KeptWeight::KeptWeight() : kept_(std::make_unique<Kept>()) {}
+KeptWeight::~KeptWeight() = default;
+
+bool KeptWeight::serves(const at::Tensor& weight, ProductPrecision precision) {
+  return precision == ProductPrecision::kBFloat16 && weight.scalar_type() == at::kFloat && weight.is_cpu() &&
+         weight.numel() > 0 && onednn::available();
+}
+
+at::Tensor KeptWeight::product(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) const {
+  const at::Tensor factor = as_factor(x, ProductPrecision::kBFloat16);
+  const onednn::Matrix<uint16_t> left = padded_matrix(factor);
+  at::Tensor out = at::empty({left.rows, weight.size(0)}, at::kFloat);
+  if (left.rows > 0) {
+    const onednn::Finish finish{.bias = bias.defined() ? bias.const_data_ptr<float>() : nullptr};
+    onednn::multiply(left, *kept_->of(weight), finish, out.mutable_data_ptr<float>());
+  }
+  return out.narrow(0, 0, x.size(0));
+}
+
+at::Tensor KeptWeight::gelu_product(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) const {
+  const at::Tensor factor = as_factor(x, ProductPrecision::kBFloat16);
+  const onednn::Matrix<uint16_t> left = padded_matrix(factor);
+  at::Tensor out = at::empty({left.rows, weight.size(0)}, at::kBFloat16);
+  if (left.rows > 0) {
+    onednn::multiply(left, *kept_->of(weight), {.bias = bias.const_data_ptr<float>(), .gelu = true},
+                     reinterpret_cast<uint16_t*>(out.mutable_data_ptr()));
+  }
+  return out.narrow(0, 0, x.size(0));
 }
 
 }  // namespace rondo

@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <memory>
 
 namespace rondo {
 
@@ -33,5 +34,28 @@ at::Tensor weight_gradient(const at::Tensor& gradient, const at::Tensor& x);
 /// for each batch.
 at::Tensor as_factor(const at::Tensor& x, ProductPrecision precision);
 inline constexpr int64_t kFactorRows = 16;
+
+/// A weight [out, in] rounded to bf16 and kept in the order that products read it fastest in, from product to product:
+/// what does not learn need not round its weights again and again. Made at the first product, and again after the
+/// weight has changed, which its version tells; who writes to a tensor's memory past its operations must raise it
+/// (bump_version). Any threads may ask at once.
+class KeptWeight {
+ public:
+  KeptWeight();
+  ~KeptWeight();
+
+  /// Can it serve? Only bf16 products of fp32 weights on the CPU, and where oneDNN is.
+  static bool serves(const at::Tensor& weight, ProductPrecision precision);
+
+  /// x weight^T plus bias where it is defined, [rows, out] in fp32. REQUIRES: serves(weight, kBFloat16), as below.
+  at::Tensor product(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) const;
+
+  /// gelu(x weight^T + bias) in its erf form, as a factor of products.
+  at::Tensor gelu_product(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) const;
+
+ private:
+  struct Kept;
+  std::unique_ptr<Kept> kept_;
+};
 
 }  // namespace rondo

@@ -53,7 +53,7 @@ at::Tensor TransformerLayer::finish(const at::Tensor& attended, const at::Tensor
   const at::Tensor middle =
       residual_norm({attention_output.product(attended), attention_output.bias}, x, attention_norm,
                     dropout_at(options.hidden_dropout, batch, layer, kAttentionOutput));
-  const at::Tensor hidden = bias_gelu(intermediate.product(middle), intermediate.bias);
+  const at::Tensor hidden = intermediate.gelu(middle);
   return residual_norm({output.product(hidden), output.bias}, middle, output_norm,
                        dropout_at(options.hidden_dropout, batch, layer, kOutput));
 }

@@ -73,6 +73,7 @@ StepVerdict AdamW::step(const DenseStep& step) {
       }
     });
   }
+  if (verdict.finite) blocks_.note_change();
   blocks_.drop_gradients();
   return verdict;
 }

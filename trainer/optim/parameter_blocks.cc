@@ -58,6 +58,10 @@ void ParameterBlocks::drop_gradients() {
   }
 }
 
+void ParameterBlocks::note_change() {
+  for (const NamedParameter& parameter : parameters_) parameter.value.unsafeGetTensorImpl()->bump_version();
+}
+
 void ParameterBlocks::for_each(const std::function<void(const ParameterBlock&)>& body) const {
   parallel_for(static_cast<int64_t>(blocks_.size()), 1, [&](int64_t begin, int64_t end) {
     for (auto b = static_cast<size_t>(begin); b < static_cast<size_t>(end); ++b) body(blocks_[b]);

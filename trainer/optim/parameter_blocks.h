@@ -35,6 +35,9 @@ class ParameterBlocks {
   /// Lets go of the gradients, here and in the parameters.
   void drop_gradients();
 
+  /// Raises the versions of the parameters, whose memory was written to: what is kept of them is stale.
+  void note_change();
+
   void for_each(const std::function<void(const ParameterBlock&)>& body) const;
 
  private:

@@ -49,6 +49,7 @@ StepVerdict Sgd::step(const DenseStep& step) {
       }
     });
   }
+  if (verdict.finite) blocks_.note_change();
   blocks_.drop_gradients();
   return verdict;
 }

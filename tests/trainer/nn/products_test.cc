@@ -1,6 +1,8 @@
 #include "trainer/nn/products.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/gelu.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/tensor.h>
 #include <gtest/gtest.h>
@@ -12,6 +14,8 @@
 
 #include "sharding/base/check.h"
 #include "trainer/nn/layers.h"
+#include "trainer/optim/adam_w.h"
+#include "trainer/optim/sgd.h"
 
 namespace rondo {
 namespace {
@@ -72,6 +76,72 @@ TEST_P(ProductsTest, OfALayerAreRoundedOnceForBothWays) {
 INSTANTIATE_TEST_SUITE_P(Precisions, ProductsTest,
                          ::testing::Values(ProductPrecision::kFloat32, ProductPrecision::kBFloat16),
                          [](const auto& info) { return info.param == ProductPrecision::kFloat32 ? "fp32" : "bf16"; });
+
+constexpr double kRounding = 0x1p-8;  // of a value to bf16, whose significand has 8 bits, over the value
+
+class KeptWeightTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (!KeptWeight::serves(layer.weight, layer.precision)) GTEST_SKIP() << "oneDNN cannot be used";
+  }
+
+  static at::Tensor rounded(const at::Tensor& x) {
+    return as_factor(x.detach(), ProductPrecision::kBFloat16).to(at::kDouble);
+  }
+
+  const Initializer start{.standard_deviation = 0.5, .seed = 4, .products = ProductPrecision::kBFloat16};
+  const Linear layer{"layer", 96, 200, start};
+};
+
+TEST_F(KeptWeightTest, GivesTheProductsOfTraining) {
+  const at::NoGradGuard no_grad;
+  layer.bias.copy_(random_tensor({200}, "bias"));
+  for (const int64_t rows : {0, 1, 16, 21, 448}) {
+    SCOPED_TRACE(rows);
+    const at::Tensor x = random_tensor({rows, 96}, "x");
+    EXPECT_LT(error(layer.product(x), rounded(x), rounded(layer.weight).t()), 1e-6);
+    EXPECT_LT(error(layer.forward(x) - layer.bias, rounded(x), rounded(layer.weight).t()), 1e-6);
+    const at::Tensor sum = at::matmul(rounded(x), rounded(layer.weight).t()) + layer.bias.to(at::kDouble);
+    const at::Tensor expected = at::gelu(sum), actual = layer.gelu(x).to(at::kDouble);
+    ASSERT_EQ(actual.sizes(), expected.sizes());
+    // One rounding, and 1e-5 for sums and the tail of erf.
+    EXPECT_TRUE(((actual - expected).abs() <= expected.abs() * kRounding + 1e-5).all().item<bool>());
+  }
+}
+
+TEST_F(KeptWeightTest, FeedsTheNextProductWithWhatItRounded) {
+  const at::NoGradGuard no_grad;
+  const Linear next("next", 200, 96, start);
+  const at::Tensor hidden = layer.gelu(random_tensor({21, 96}, "x"));
+  EXPECT_LT(error(next.product(hidden), hidden.to(at::kFloat), rounded(next.weight).t()), 1e-6);
+}
+
+TEST_F(KeptWeightTest, FollowsItsWeight) {
+  const at::NoGradGuard no_grad;
+  const at::Tensor x = random_tensor({21, 96}, "x");
+  const Linear copy = layer;
+  const at::Tensor before = copy.forward(x);
+  layer.weight.mul_(2.0);
+  EXPECT_TRUE(copy.forward(x).equal(before * 2.0)) << "a power of two changes no bit of a sum";
+  AdamW optimizer({{"weight", layer.weight, true}}, {.learning_rate = 0.1});
+  layer.weight.mutable_grad() = random_tensor({200, 96}, "gradient");
+  ASSERT_TRUE(optimizer.step({.step = 0}).finite);
+  EXPECT_LT(error(copy.forward(x), rounded(x), rounded(layer.weight).t()), 1e-6);
+  Sgd descent({{"weight", layer.weight, true}}, {.learning_rate = 0.1});
+  layer.weight.mutable_grad() = random_tensor({200, 96}, "gradient");
+  ASSERT_TRUE(descent.step({.step = 1}).finite);
+  EXPECT_LT(error(copy.forward(x), rounded(x), rounded(layer.weight).t()), 1e-6);
+}
+
+TEST_F(KeptWeightTest, FollowsThePartsOfABlock) {
+  const at::NoGradGuard no_grad;
+  const QueryKeyValue block("block", 48, start);
+  const at::Tensor x = random_tensor({21, 48}, "x"), before = block.forward(x);
+  block.key.weight.copy_(block.key.weight * 2.0);
+  const at::Tensor after = block.forward(x);
+  EXPECT_TRUE(after.narrow(1, 48, 48).equal(before.narrow(1, 48, 48) * 2.0));
+  EXPECT_TRUE(after.narrow(1, 0, 48).equal(before.narrow(1, 0, 48)));
+}
 
 uint16_t bits(const at::Tensor& x, int64_t i) {
   uint16_t result = 0;
