@@ -2,10 +2,10 @@
 
 // The bodies of rank tests on backend `mpi`.
 int main(int argc, char** argv) {
-  using namespace rondo;
-  return testing::main_of_rank(argc, argv, [](MpiSession& session) {
-    testing::rank_runner().run = [&](int, const CommunicatorOptions& options, const testing::RankBody& body) {
-      testing::run_mpi_rank(session, options, body);
+  return rondo::testing::main_of_rank(argc, argv, [](rondo::MpiSession& session) {
+    rondo::testing::rank_runner().run = [&](int, const rondo::CommunicatorOptions& options,
+                                            const rondo::testing::RankBody& body) {
+      rondo::testing::run_mpi_rank(session, options, body);
     };
   });
 }
