@@ -16,7 +16,7 @@ namespace {
 
 namespace hn = hwy::HWY_NAMESPACE;
 
-constexpr int64_t kAhead = 24;  // rows that are fetched while earlier ones are added, to the second cache
+constexpr int64_t kAheadBytes = 12288;  // of rows that are fetched while earlier ones are added, to the second cache
 constexpr int64_t kCacheLineBytes = 64;
 
 template <typename T>
@@ -44,8 +44,9 @@ HWY_INLINE void sum_columns(const OneBag<T>& bag, int64_t dim, int64_t column, T
   hn::Vec<hn::ScalableTag<T>> sums[kVectors];
   for (auto& sum : sums) sum = hn::Zero(d);
   const int64_t last = bag.count + bag.following - 1;
+  const int64_t ahead = kAheadBytes / (dim * static_cast<int64_t>(sizeof(T)));
   for (int64_t i = 0; i < bag.count; ++i) {
-    if constexpr (kFetch) fetch(bag.rows[std::min(i + kAhead, last)], dim);
+    if constexpr (kFetch) fetch(bag.rows[std::min(i + ahead, last)], dim);
     const T* const row = bag.rows[i] + column;
     const auto weight = hn::Set(d, bag.weights != nullptr ? bag.weights[i] : T{1});
     for (int v = 0; v < kVectors; ++v) sums[v] = hn::MulAdd(weight, hn::LoadU(d, row + v * lanes), sums[v]);
@@ -65,20 +66,36 @@ void sum_rest(const OneBag<T>& bag, int64_t dim, int64_t column, T* out) {
   }
 }
 
+/// All whole vectors of columns from `column` on, as many at a time as registers allow. Rows are fetched in the first
+/// pass alone.
+template <bool kFetch, typename T>
+HWY_INLINE int64_t sum_vectors(const OneBag<T>& bag, int64_t dim, int64_t column, T* out) {
+  const auto lanes = static_cast<int64_t>(hn::Lanes(hn::ScalableTag<T>()));
+  const int64_t vectors = std::min<int64_t>(4, (dim - column) / lanes);
+  switch (vectors) {
+    case 4:
+      sum_columns<4, kFetch>(bag, dim, column, out);
+      break;
+    case 3:
+      sum_columns<3, kFetch>(bag, dim, column, out);
+      break;
+    case 2:
+      sum_columns<2, kFetch>(bag, dim, column, out);
+      break;
+    case 1:
+      sum_columns<1, kFetch>(bag, dim, column, out);
+      break;
+    default:
+      break;
+  }
+  return column + vectors * lanes;
+}
+
 template <typename T>
 HWY_INLINE void sum_bag(const OneBag<T>& bag, int64_t dim, T* out) {
   const auto lanes = static_cast<int64_t>(hn::Lanes(hn::ScalableTag<T>()));
-  int64_t column = 0;
-  if (dim >= 4 * lanes) {
-    sum_columns<4, true>(bag, dim, 0, out);
-    for (column = 4 * lanes; column + 4 * lanes <= dim; column += 4 * lanes) {
-      sum_columns<4, false>(bag, dim, column, out);
-    }
-  } else if (dim >= lanes) {
-    sum_columns<1, true>(bag, dim, 0, out);
-    column = lanes;
-  }
-  for (; column + lanes <= dim; column += lanes) sum_columns<1, false>(bag, dim, column, out);
+  int64_t column = sum_vectors<true>(bag, dim, 0, out);
+  while (column + lanes <= dim) column = sum_vectors<false>(bag, dim, column, out);
   if (column < dim) sum_rest(bag, dim, column, out);
 }
 

@@ -3,11 +3,15 @@
 #include <ATen/ops/empty.h>
 
 #include <algorithm>
+#include <cstddef>
+#include <limits>
 #include <numeric>
 
 #include "sharding/base/check.h"
+#include "sharding/base/copy_bytes.h"
 #include "sharding/base/parallel.h"
 #include "sharding/embedding/bag_kernels.h"
+#include "sharding/embedding/row_kernels.h"
 #include "sharding/embedding/row_types.h"
 
 namespace rondo {
@@ -106,19 +110,25 @@ void pool_slots(const RowStore& store, std::span<const int64_t> slots, const Bag
   });
 }
 
-void RowTerms::collect(std::span<const GradientSource> sources, int64_t rows, at::ScalarType type) {
+void RowTerms::collect(std::span<const GradientSource> sources, int64_t rows, int64_t columns, at::ScalarType type) {
+  type_ = type;
+  columns_ = columns;
   starts_.assign(static_cast<size_t>(rows + 1), 0);
+  int64_t gradients = 0;
   for (const GradientSource& source : sources) {
+    RONDO_CHECK(source.gradients.scalar_type() == type && source.gradients.stride(1) == 1 &&
+                source.gradients.size(1) == columns);
+    gradients += source.gradients.size(0);
     for_each_entry(source, [&](int64_t row, int64_t, int64_t) { ++starts_[static_cast<size_t>(row)]; });
   }
+  RONDO_CHECK_LE(gradients, int64_t{std::numeric_limits<uint32_t>::max()});
   std::exclusive_scan(starts_.begin(), starts_.end(), starts_.begin(), int64_t{0});
   weighted_ = std::ranges::any_of(sources, is_weighted);
   terms_.resize(static_cast<size_t>(starts_.back()));
   if (weighted_) weights_.assign(terms_.size(), 1.0);
-  for (const GradientSource& source : sources) {
-    RONDO_CHECK(source.gradients.scalar_type() == type && source.gradients.stride(1) == 1);
-    with_type(type, [&]<typename T>(T) { add<T>(source); });
-  }
+  gradients_.clear();
+  squares_.resize(static_cast<size_t>(gradients));
+  for (const GradientSource& source : sources) with_type(type, [&]<typename T>(T) { add<T>(source); });
   // Each start has moved to the next one's.
   std::copy_backward(starts_.begin(), starts_.end() - 1, starts_.end());
   starts_.front() = 0;
@@ -127,39 +137,93 @@ void RowTerms::collect(std::span<const GradientSource> sources, int64_t rows, at
 template <typename T>
 void RowTerms::add(const GradientSource& source) {
   const T* const gradients = source.gradients.const_data_ptr<T>();
-  const int64_t stride = source.gradients.stride(0);
-  if (!is_weighted(source)) {
-    for_each_entry(source, [&](int64_t row, int64_t bag, int64_t) {
-      terms_[static_cast<size_t>(starts_[static_cast<size_t>(row)]++)] = gradients + bag * stride;
-    });
-    return;
+  const int64_t stride = source.gradients.stride(0), count = source.gradients.size(0);
+  const auto before = static_cast<int64_t>(gradients_.size());
+  for (int64_t i = 0; i < count; ++i) gradients_.push_back(gradients + i * stride);
+  T* const squares = reinterpret_cast<T*>(squares_.data()) + before;
+  if (stride == columns_) {
+    sums_of_squares(gradients, count, columns_, squares);
+  } else {
+    for (int64_t i = 0; i < count; ++i) sums_of_squares(gradients + i * stride, 1, columns_, squares + i);
   }
-  const T* const weights = source.bags->weights.const_data_ptr<T>();
+  const T* const weights = is_weighted(source) ? source.bags->weights.const_data_ptr<T>() : nullptr;
   for_each_entry(source, [&](int64_t row, int64_t bag, int64_t entry) {
     const auto at = static_cast<size_t>(starts_[static_cast<size_t>(row)]++);
-    terms_[at] = gradients + bag * stride;
-    weights_[at] = weights[entry];
+    terms_[at] = static_cast<uint32_t>(before + bag);
+    if (weights != nullptr) weights_[at] = static_cast<double>(weights[entry]);
   });
 }
 
-void RowTerms::sum(int64_t first, const at::Tensor& sums) const {
-  with_type(sums.scalar_type(), [&]<typename T>(T) { sum_of<T>(first, sums); });
+void RowTerms::resolve(int64_t first, int64_t count, GradientBlock& block) const {
+  with_type(type_, [&]<typename T>(T) { resolve_as<T>(first, count, block); });
 }
 
 template <typename T>
-void RowTerms::sum_of(int64_t first, const at::Tensor& sums) const {
-  const int64_t begin = starts_[static_cast<size_t>(first)];
-  std::vector<T> weights;
-  if (weighted_) {
-    const auto last = weights_.begin() + starts_[static_cast<size_t>(first + sums.size(0))];
-    weights.assign(weights_.begin() + begin, last);
+void RowTerms::resolve_as(int64_t first, int64_t count, GradientBlock& block) const {
+  block.rows.resize(static_cast<size_t>(count));
+  block.squares.resize(block.rows.size());
+  block.terms.clear();
+  block.weights.clear();
+  block.offsets.assign(1, 0);
+  block.summed.clear();
+  auto* const squares = reinterpret_cast<T*>(block.squares.data());
+  const auto* const squares_of_terms = reinterpret_cast<const T*>(squares_.data());
+  const int64_t* const starts = starts_.data() + first;
+  for (int64_t i = 0; i < count; ++i) {
+    const int64_t begin = starts[i], end = starts[i + 1];
+    if (end == begin + 1 && (!weighted_ || weights_[static_cast<size_t>(begin)] == 1.0)) {
+      const uint32_t term = terms_[static_cast<size_t>(begin)];
+      block.rows[static_cast<size_t>(i)] = gradients_[term];
+      squares[i] = squares_of_terms[term];
+    } else {
+      add_sum<T>(begin, end, block);
+      block.summed.push_back(static_cast<size_t>(i));
+    }
   }
-  sum_bag_rows<T>({.rows = reinterpret_cast<const T* const*>(terms_.data() + begin),
-                   .weights = weighted_ ? weights.data() : nullptr,
-                   .offsets = starts_.data() + first,
-                   .bags = sums.size(0),
-                   .dim = sums.size(1)},
-                  sums.mutable_data_ptr<T>(), sums.size(1));
+  sum_of<T>(block);
+}
+
+/// Lists terms [begin, end) as one more sum.
+template <typename T>
+void RowTerms::add_sum(int64_t begin, int64_t end, GradientBlock& block) const {
+  for (int64_t term = begin; term < end; ++term) {
+    block.terms.push_back(gradients_[terms_[static_cast<size_t>(term)]]);
+  }
+  if (weighted_) {
+    block.weights.resize(block.terms.size());
+    std::copy(weights_.begin() + begin, weights_.begin() + end,
+              reinterpret_cast<T*>(block.weights.data()) + (static_cast<int64_t>(block.terms.size()) - (end - begin)));
+  }
+  block.offsets.push_back(static_cast<int64_t>(block.terms.size()));
+}
+
+/// Adds up what is the sum of several terms.
+template <typename T>
+void RowTerms::sum_of(GradientBlock& block) const {
+  const auto count = static_cast<int64_t>(block.summed.size());
+  block.sums.resize(static_cast<size_t>(count * columns_));
+  block.squares_of_sums.resize(block.summed.size());
+  auto* const sums = reinterpret_cast<T*>(block.sums.data());
+  auto* const squares = reinterpret_cast<T*>(block.squares_of_sums.data());
+  sum_bag_rows<T>({.rows = reinterpret_cast<const T* const*>(block.terms.data()),
+                   .weights = weighted_ ? reinterpret_cast<const T*>(block.weights.data()) : nullptr,
+                   .offsets = block.offsets.data(),
+                   .bags = count,
+                   .dim = columns_},
+                  sums, columns_);
+  sums_of_squares(sums, count, columns_, squares);
+  for (size_t k = 0; k < block.summed.size(); ++k) {
+    block.rows[block.summed[k]] = sums + static_cast<int64_t>(k) * columns_;
+    reinterpret_cast<T*>(block.squares.data())[block.summed[k]] = squares[k];
+  }
+}
+
+void RowTerms::sum(int64_t first, const at::Tensor& sums) const {
+  GradientBlock block;
+  resolve(first, sums.size(0), block);
+  const size_t bytes = static_cast<size_t>(columns_) * sums.element_size();
+  auto* const out = static_cast<std::byte*>(sums.mutable_data_ptr());
+  for (size_t i = 0; i < block.rows.size(); ++i) copy_bytes(block.rows[i], bytes, out + i * bytes);
 }
 
 }  // namespace rondo

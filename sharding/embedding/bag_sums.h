@@ -27,15 +27,32 @@ struct GradientSource {
   std::span<const int64_t> row_of_key;
 };
 
+/// The gradients of a few rows, where they lie. One thread's; keeps its memory.
+struct GradientBlock {
+  std::vector<const void*> rows;  // [n], addresses of [columns] each
+  std::vector<double> squares;    // [n] scalars of the gradients' type: sums of the squares of each
+
+  std::vector<double> sums;  // memory of those that are the sum of several terms, or weighted
+  std::vector<const void*> terms;
+  std::vector<double> weights;   // of `terms`, scalars of the gradients' type
+  std::vector<int64_t> offsets;  // of the terms of each sum
+  std::vector<size_t> summed;    // places of the sums among `rows`
+  std::vector<double> squares_of_sums;
+};
+
 /// The gradients of rows as lists of what is to be added: sums are made for a few rows at a time, while these are in
-/// the cache, instead of for all of them at once. Keeps its memory.
+/// the cache, instead of for all of them at once, and what is the only term of a row is used where it lies. Keeps its
+/// memory.
 class RowTerms {
  public:
   /// Terms of rows 0 .. rows-1 in the order of the sources, in each by entry. The gradients stay where they are: they
-  /// must outlive the sums. All of one type, fp32 or fp64.
-  void collect(std::span<const GradientSource> sources, int64_t rows, at::ScalarType type);
+  /// must outlive the calls below. All of one type, fp32 or fp64, and [.., columns].
+  void collect(std::span<const GradientSource> sources, int64_t rows, int64_t columns, at::ScalarType type);
 
   int64_t rows() const { return starts_.empty() ? 0 : static_cast<int64_t>(starts_.size()) - 1; }
+
+  /// The gradients of rows first .. first + count - 1 and their squares. Any thread.
+  void resolve(int64_t first, int64_t count, GradientBlock& block) const;
 
   /// sums[i] <- gradient of row first + i; `sums` [n, columns] is contiguous. Any thread.
   void sum(int64_t first, const at::Tensor& sums) const;
@@ -44,12 +61,20 @@ class RowTerms {
   template <typename T>
   void add(const GradientSource& source);
   template <typename T>
-  void sum_of(int64_t first, const at::Tensor& sums) const;
+  void resolve_as(int64_t first, int64_t count, GradientBlock& block) const;
+  template <typename T>
+  void add_sum(int64_t begin, int64_t end, GradientBlock& block) const;
+  template <typename T>
+  void sum_of(GradientBlock& block) const;
 
+  at::ScalarType type_ = at::kFloat;
+  int64_t columns_ = 0;
   bool weighted_ = false;
-  std::vector<int64_t> starts_;     // [rows + 1]
-  std::vector<const void*> terms_;  // by row
-  std::vector<double> weights_;     // by row, when some are not one
+  std::vector<const void*> gradients_;  // of all bags of all sources
+  std::vector<double> squares_;         // of them, scalars of the type
+  std::vector<int64_t> starts_;         // [rows + 1]
+  std::vector<uint32_t> terms_;         // by row, places in gradients_
+  std::vector<double> weights_;         // by row, when some are not one
 };
 
 }  // namespace rondo

@@ -4,6 +4,7 @@
 #include <span>
 #include <vector>
 
+#include "sharding/base/check.h"
 #include "sharding/embedding/key_index.h"
 #include "sharding/plan/dense_layout.h"
 
@@ -32,7 +33,11 @@ class DenseSlots {
   int64_t memory_bytes() const { return static_cast<int64_t>(made_.size() * sizeof(uint64_t)); }
 
  private:
-  int64_t slot_of(uint64_t key) const;
+  int64_t slot_of(uint64_t key) const {
+    const int64_t slot = layout_.place(key) - first_;
+    RONDO_CHECK(slot >= 0 && slot < capacity(), "place ", slot + first_, " of key ", key);
+    return slot;
+  }
   bool made(int64_t slot) const { return (made_[static_cast<size_t>(slot >> 6)] >> (slot & 63) & 1) != 0; }
 
   DenseLayout layout_;

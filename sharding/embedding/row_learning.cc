@@ -11,10 +11,10 @@
 #include <utility>
 
 #include "sharding/base/check.h"
+#include "sharding/base/copy_bytes.h"
 #include "sharding/base/parallel.h"
 #include "sharding/embedding/bag_sums.h"
 #include "sharding/embedding/pooling.h"
-#include "sharding/embedding/row_kernels.h"
 #include "sharding/embedding/row_math.h"
 #include "sharding/embedding/row_types.h"
 #include "sharding/exchange/wire_codec.h"
@@ -71,7 +71,7 @@ void RowLearning::run(const RoutedIds& routed, std::span<const TableRows> rows, 
       if (clip_norm_ == 0.0) {
         update(member);
       } else {
-        add_up(member, {});
+        add_up(member);
       }
     }
   }
@@ -83,38 +83,55 @@ void RowLearning::update(Member& member) const {
   if (member.update.gradients.defined()) {
     if (!member.update.slots.empty()) store.update(member.update);
   } else {
-    parallel_for(member.terms.rows(), kRowGrain, [&](int64_t begin, int64_t end) {
-      const auto first = static_cast<size_t>(begin), count = static_cast<size_t>(end - begin);
-      RowUpdate block = member.update;
-      block.slots = block.slots.subspan(first, count);
-      block.occurrences = block.occurrences.subspan(first, count);
-      block.keys = block.keys.subspan(first, count);
-      block.gradients = at::empty({end - begin, member.part->width()}, scalar_type(member.part->spec()));
-      store.fetch(block.slots);  // while the gradients are added up
-      member.terms.sum(begin, block.gradients);
-      store.update(block);
-    });
+    update_in_blocks(member);
   }
   member.update = {};
-  member.mine = at::Tensor();
+  member.mine = member.mean_squares = at::Tensor();
   member.bags.clear();
   member.sources.clear();
 }
 
-/// The gradients of all rows at once, for who must see them before any row is updated, and where `squares` is defined
-/// [rows, 1] the sums of their squares. Does it once.
-void RowLearning::add_up(Member& member, const at::Tensor& squares) const {
+/// A few rows at a time: their gradients are made while the rows come to the cache.
+void RowLearning::update_in_blocks(Member& member) const {
+  const auto scalar_bytes = static_cast<int64_t>(c10::elementSize(scalar_type(member.part->spec())));
+  parallel_for(member.terms.rows(), kRowGrain, [&](int64_t begin, int64_t end) {
+    const auto first = static_cast<size_t>(begin), count = static_cast<size_t>(end - begin);
+    RowUpdate block = member.update;
+    block.slots = block.slots.subspan(first, count);
+    block.occurrences = block.occurrences.subspan(first, count);
+    block.keys = block.keys.subspan(first, count);
+    member.part->store.fetch(block.slots);
+    thread_local GradientBlock gradients;
+    member.terms.resolve(begin, end - begin, gradients);
+    block.gradient_rows = gradients.rows;
+    block.squares = gradients.squares.data();
+    if (block.mean_squares != nullptr) {
+      block.mean_squares = static_cast<const std::byte*>(block.mean_squares) + begin * scalar_bytes;
+    }
+    member.part->store.update(block);
+  });
+}
+
+/// The gradients of all rows at once, for who must see them before any row is updated. Does it once.
+void RowLearning::add_up(Member& member) const {
   if (member.update.gradients.defined()) return;
   const int64_t rows = member.terms.rows(), width = member.part->width();
-  const at::ScalarType type = scalar_type(member.part->spec());
-  member.update.gradients = member.total.take(rows * width, type).view({rows, width});
+  member.update.gradients = member.total.take(rows * width, scalar_type(member.part->spec())).view({rows, width});
   parallel_for(rows, kRowGrain, [&](int64_t begin, int64_t end) {
-    const at::Tensor block = member.update.gradients.narrow(0, begin, end - begin);
-    member.terms.sum(begin, block);
-    if (!squares.defined()) return;
-    with_type(type, [&]<typename T>(T) {
-      sums_of_squares(block.const_data_ptr<T>(), end - begin, width, squares.mutable_data_ptr<T>() + begin);
-    });
+    member.terms.sum(begin, member.update.gradients.narrow(0, begin, end - begin));
+  });
+}
+
+/// squares [rows, 1] <- sums of the squares of the gradients over the columns held here. What is added up for them is
+/// added up again for the update, which takes less time than to write it to memory and to read it.
+void RowLearning::measure(const Member& member, const at::Tensor& squares) const {
+  const auto scalar_bytes = squares.element_size();
+  auto* const out = static_cast<std::byte*>(squares.mutable_data_ptr());
+  parallel_for(squares.size(0), kRowGrain, [&](int64_t begin, int64_t end) {
+    thread_local GradientBlock gradients;
+    member.terms.resolve(begin, end - begin, gradients);
+    copy_bytes(gradients.squares.data(), static_cast<size_t>(end - begin) * scalar_bytes,
+               out + static_cast<size_t>(begin) * scalar_bytes);
   });
 }
 
@@ -295,7 +312,7 @@ void RowLearning::collect(const Group& group, Member& member, const RoutedIds& r
            rows});
     }
   }
-  member.terms.collect(sources, static_cast<int64_t>(asked.updated.size()), group.type);
+  member.terms.collect(sources, static_cast<int64_t>(asked.updated.size()), part.width(), group.type);
   member.update = {.slots = asked.updated,
                    .gradients = {},
                    .occurrences = asked.updated_occurrences,
@@ -323,7 +340,7 @@ void RowLearning::exchange_squares(Group& group, const RoutedIds& routed, const 
       collect(group, member, routed, step);
       for (const int rank : part.columns_of) rows[static_cast<size_t>(rank)] = member.terms.rows();
       squares = at::empty({member.terms.rows(), 1}, group.type);
-      add_up(member, squares);
+      measure(member, squares);
     }
     const std::span<const int64_t> kept = route_rows_.emplace_back(std::move(rows));
     routes.push_back({1, kept, kept});
@@ -352,7 +369,8 @@ void RowLearning::exchange_squares(Group& group, const RoutedIds& routed, const 
         square = square / static_cast<T>(dim);  // as RowStore does, which at::Tensor::div does not promise
       }
     });
-    spread[m]->update.mean_squares = sum;
+    spread[m]->mean_squares = sum;
+    spread[m]->update.mean_squares = sum.const_data_ptr();
   }
 }
 

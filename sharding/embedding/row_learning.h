@@ -48,8 +48,9 @@ class RowLearning {
     std::vector<at::Tensor> bags = {};  // of the features that are summed where the rows are
     std::vector<GradientSource> sources = {};  // of the gradients of the rows held here
     RowTerms terms = {};                       // gradients of the rows held here, by what they are the sum of
-    RowUpdate update = {};     // of those rows; its gradients are defined where all are added up at once
-    ScratchTensor total = {};  // the memory of those
+    RowUpdate update = {};         // of those rows; its gradients are defined where all are added up at once
+    ScratchTensor total = {};      // the memory of those
+    at::Tensor mean_squares = {};  // of `update`
   };
 
   struct Group {
@@ -70,9 +71,11 @@ class RowLearning {
   void plan(Group& group, const RoutedIds& routed);
   void fill(const Group& group, const Member& member, const RoutedPart& routed) const;
   void collect(const Group& group, Member& member, const RoutedIds& routed, const LearningStep& step) const;
-  void add_up(Member& member, const at::Tensor& squares) const;
+  void add_up(Member& member) const;
+  void measure(const Member& member, const at::Tensor& squares) const;
   void exchange_squares(Group& group, const RoutedIds& routed, const LearningStep& step);
   void update(Member& member) const;
+  void update_in_blocks(Member& member) const;
   void clip(const LearningStep& step);
 
   std::span<EmbeddingTable> tables_;

@@ -88,6 +88,8 @@ struct RowStore::Impl {
   template <typename T>
   double norm_square(const RowUpdate& update) const;
   template <typename T>
+  const T* gradient_of(const RowUpdate& update, int64_t row) const;
+  template <typename T>
   void measure(const RowUpdate& update, int64_t first, std::span<T> squares) const;
   template <typename T>
   T mean_square(const RowUpdate& update, int64_t row, T square) const;
@@ -202,23 +204,33 @@ void RowStore::Impl::fill(std::span<const int64_t> filled, const BucketRows& row
 
 void RowStore::Impl::check_gradients(const RowUpdate& update) const {
   const auto rows = static_cast<int64_t>(update.slots.size());
-  check_matrix(update.gradients, rows, columns.count(), compute_type());
-  const at::Tensor& given = update.mean_squares;
-  RONDO_CHECK(columns.count() == spec.dim || !takes_mean_squares(spec.optimizer) || given.defined(),
+  if (update.gradients.defined()) {
+    check_matrix(update.gradients, rows, columns.count(), compute_type());
+  } else {
+    RONDO_CHECK(update.gradient_rows.size() == update.slots.size() && (update.squares != nullptr || rows == 0),
+                "gradients of table ", spec.name);
+  }
+  RONDO_CHECK(columns.count() == spec.dim || !takes_mean_squares(spec.optimizer) || update.mean_squares != nullptr,
               "mean squares of table ", spec.name);
-  RONDO_CHECK(!given.defined() ||
-              (given.scalar_type() == compute_type() && given.numel() == rows && given.is_contiguous()));
+}
+
+/// Of row `row` of `update`: [columns].
+template <typename T>
+const T* RowStore::Impl::gradient_of(const RowUpdate& update, int64_t row) const {
+  return update.gradients.defined() ? update.gradients.const_data_ptr<T>() + row * columns.count()
+                                    : static_cast<const T*>(update.gradient_rows[static_cast<size_t>(row)]);
 }
 
 /// Sums of squares of the columns held, or the mean squares that are given, of rows [first, first + squares.size()) of
 /// `update`; left as they are when nothing asks for them.
 template <typename T>
 void RowStore::Impl::measure(const RowUpdate& update, int64_t first, std::span<T> squares) const {
-  const int64_t width = columns.count(), count = static_cast<int64_t>(squares.size());
-  if (update.mean_squares.defined()) {
-    std::copy_n(update.mean_squares.const_data_ptr<T>() + first, count, squares.data());
+  const auto count = static_cast<int64_t>(squares.size());
+  if (update.mean_squares != nullptr || update.squares != nullptr) {
+    const void* const given = update.mean_squares != nullptr ? update.mean_squares : update.squares;
+    std::copy_n(static_cast<const T*>(given) + first, count, squares.data());
   } else if (spec.optimizer.check_finite || takes_mean_squares(spec.optimizer)) {
-    sums_of_squares(update.gradients.const_data_ptr<T>() + first * width, count, width, squares.data());
+    sums_of_squares(gradient_of<T>(update, first), count, columns.count(), squares.data());
   }
   if (!spec.optimizer.check_finite) return;
   for (int64_t i = 0; i < count; ++i) {
@@ -230,8 +242,8 @@ void RowStore::Impl::measure(const RowUpdate& update, int64_t first, std::span<T
 /// Of the whole row, which may have more columns than `square` is of.
 template <typename T>
 T RowStore::Impl::mean_square(const RowUpdate& update, int64_t row, T square) const {
-  return update.mean_squares.defined() ? update.mean_squares.const_data_ptr<T>()[row]
-                                       : square / static_cast<T>(columns.count());
+  return update.mean_squares != nullptr ? static_cast<const T*>(update.mean_squares)[row]
+                                        : square / static_cast<T>(columns.count());
 }
 
 /// Of clipping by row.
@@ -242,7 +254,7 @@ T RowStore::Impl::row_factor(T mean_square) const {
 
 template <typename T>
 void RowStore::Impl::refuse_gradient(const RowUpdate& update, int64_t row) const {
-  const T* const gradient = update.gradients.const_data_ptr<T>() + row * columns.count();
+  const T* const gradient = gradient_of<T>(update, row);
   const T* const end = gradient + columns.count();
   const T* worst = std::find_if(gradient, end, [](T g) { return !std::isfinite(g); });
   if (worst == end) {
@@ -270,7 +282,6 @@ void RowStore::Impl::update(const RowUpdate& update) const {
   const auto step = make_row_step<T>(spec.optimizer, update.step, update.learning_rate_factor);
   const CounterRandom rounding(table_seed, static_cast<uint64_t>(update.step), RandomPurpose::kRounding);
   const auto factor = static_cast<T>(update.gradient_factor);
-  const T* const gradients = update.gradients.const_data_ptr<T>();
   const int64_t width = columns.count();
   for_each_chunk(update.slots, {0, layout.record_bytes}, [&](int64_t first, int64_t count, std::byte* const* rows) {
     T squares[kChunk] = {};
@@ -280,7 +291,7 @@ void RowStore::Impl::update(const RowUpdate& update) const {
       const T square = mean_square(update, first + i, squares[i]);
       learning[i] = {.values = reinterpret_cast<V*>(rows[i]),
                      .state = reinterpret_cast<T*>(rows[i] + layout.state_offset),
-                     .gradient = gradients + (first + i) * width,
+                     .gradient = gradient_of<T>(update, first + i),
                      .scale = factor * row_factor(square),
                      .mean_square = square};
       if constexpr (kRounds<V>) {

@@ -33,7 +33,7 @@ struct BucketRangeRows {
 /// What the sum over ranks did to one row in a step.
 struct RowUpdate {
   std::span<const int64_t> slots;        // [n], distinct
-  at::Tensor gradients;                  // [n, columns], summed over the global batch
+  at::Tensor gradients;                  // [n, columns], summed over the global batch; or `gradient_rows`
   std::span<const int64_t> occurrences;  // [n], counted ids of the global batch (ShardedEmbedding: `counted`)
   int64_t step = 0;                      // from 1
   double learning_rate_factor = 1.0;     // of the schedule
@@ -41,9 +41,14 @@ struct RowUpdate {
   std::span<const uint64_t> keys = {};  // [n]; rows of 16 bits need them: they are rounded by (seed, step, key, column)
   int rank = 0;                         // for messages
 
-  /// [n] of the row type: mean over all columns of the row of the squared gradient, for a store that holds only some of
-  /// them and an optimizer that takes them (takes_mean_squares). Undefined: of `gradients`.
-  at::Tensor mean_squares = {};
+  /// [n], instead of `gradients`: where the gradient of each row lies, [columns] of the gradients' type, and in
+  /// `squares`, [n] of that type, what sums_of_squares makes of them.
+  std::span<const void* const> gradient_rows = {};
+  const void* squares = nullptr;
+
+  /// [n] of the gradients' type: mean over all columns of the row of the squared gradient, for a store that holds only
+  /// some of them and an optimizer that takes them (takes_mean_squares). Null: of the gradients.
+  const void* mean_squares = nullptr;
 };
 
 /// The rows of one table that one rank owns: the buckets of a range, and all of their columns or some. Batch calls
@@ -94,7 +99,7 @@ class RowStore {
   /// Updates of distinct rows may run at the same time.
   void update(const RowUpdate& update);
 
-  /// Sum of the squares of the gradients of `update`, each row clipped by `clip_norm`; what is not finite makes it so.
+  /// Sum of the squares of `update.gradients`, each row clipped by `clip_norm`; what is not finite makes it so.
   double norm_square(const RowUpdate& update) const;
 
   /// Overwrites rows and marks them updated at `step`. `values` is [n, columns], of a type as for `gather`, rounded to
