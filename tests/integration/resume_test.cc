@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <filesystem>
+#include <string>
 
 #include "tests/integration/training_run.h"
 #include "tests/support/rank_test.h"
@@ -69,6 +70,33 @@ class ResumeTest : public ::testing::Test {
     return runs;
   }
 };
+
+TEST_F(ResumeTest, FrozenTextsComeFromTheCheckpoint) {
+  auto options = options_of(at::kDouble);
+  options.model.frozen_text = true;
+  const auto straight = on_ranks(2, options, fresh("straight_frozen"), 0);
+  const auto folder = fresh("stopped_frozen");
+  on_ranks(2, options, folder, kStop);
+  for (const int world : {2, 3}) {
+    const auto copy = fresh("frozen_" + std::to_string(world));
+    std::filesystem::create_directories(copy.parent_path());
+    std::filesystem::copy(folder, copy, std::filesystem::copy_options::recursive);
+    const double tolerance = world == 2 ? 0.0 : 1e-9;
+    for (const TrainingRun& rank : on_ranks(world, options, copy, 0)) {
+      ASSERT_EQ(rank.losses.size(), static_cast<size_t>(kSteps - kStop));
+      EXPECT_NEAR(rank.losses.back(), straight[0].losses.back(), tolerance);
+      for (const TrainingRun& other : straight) {
+        TrainingRun of_both = rank;  // ranks hold other rows at another world
+        std::erase_if(of_both.rows, [&](const auto& table) { return !other.rows.contains(table.first); });
+        for (auto& [table, rows] : of_both.rows) {
+          std::erase_if(rows, [&](const auto& row) { return !other.rows.at(table).contains(row.first); });
+        }
+        const auto worst = deviation(of_both, other);
+        EXPECT_LE(worst.value, tolerance) << worst.where;
+      }
+    }
+  }
+}
 
 TEST_F(ResumeTest, StopsAndGoesOnBitForBit) {
   const auto options = options_of(at::kFloat);

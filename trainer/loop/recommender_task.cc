@@ -11,13 +11,15 @@ RecommenderTask::RecommenderTask(const TrainOptions& options, const ExampleOptio
     : recommender_(recommender),
       comm_(comm),
       examples_(data.events, data.split, examples, recommender.seed),
-      optimizer_(make_dense_optimizer(options, recommender.model.parameters())),
+      optimizer_(make_dense_optimizer(options, recommender.model.learning_parameters())),
       train_step_(recommender.model, recommender.embedding, *optimizer_, comm,
                   {.seed = recommender.seed, .gradients = options.gradients}),
       overlap_(options.overlap_exchange) {}
 
 StepResult RecommenderTask::step(DataCursor& cursor, const StepPlan& plan) {
-  if ((plan.step - 1) % recommender_.model.options().text_refresh_steps == 0) {
+  const ModelOptions& options = recommender_.model.options();
+  const bool due = (plan.step - 1) % options.text_refresh_steps == 0;
+  if (options.frozen_text ? !std::exchange(has_frozen_texts_, true) : due) {
     recommender_.model.refresh_text_vectors(recommender_.embedding, {recommender_.seed, plan.step, false});
   }
   const auto read = [&](DataCursor& from) {

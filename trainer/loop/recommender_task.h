@@ -32,6 +32,7 @@ class RecommenderTask final : public TrainTask {
   std::unique_ptr<DenseOptimizer> optimizer_;
   TrainStep train_step_;
   bool overlap_;
+  bool has_frozen_texts_ = false;
   Batch now_, next_;
   std::optional<DataCursor> next_cursor_;  // where next_ begins, when it has been read
   DataCursor after_next_;

@@ -15,7 +15,7 @@ TrainStep::TrainStep(RecommenderModel& model, ShardedEmbedding& embedding, Dense
       embedding_(embedding),
       optimizer_(optimizer),
       comm_(comm),
-      gradient_sum_(values_of(model.parameters()), comm, options.gradients),
+      gradient_sum_(values_of(model.learning_parameters()), comm, options.gradients),
       seed_(options.seed) {}
 
 StepResult TrainStep::run(const Batch& batch, const Batch* next, const StepPlan& plan) {

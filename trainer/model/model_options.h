@@ -71,6 +71,7 @@ struct ModelOptions {
   TextTowerOptions text;                        ///< used when item.text_beta > 0; output_size is set to dim
   int64_t max_tokens = 32;                      ///< longest text the tower reads
   int64_t text_refresh_steps = 200;             ///< text-vector table: steps between refreshes
+  bool frozen_text = false;                     ///< the text encoder stays as it starts; each text is encoded once
   TableSpec item_table;                         ///< name and dim are set by the model
   TableSpec bag_table;                          ///< template of every categorical feature's table
   std::vector<NamedPlacement> placements = {};  ///< what a plan decided for single tables; counts before their specs

@@ -87,21 +87,29 @@ RecommenderModel::RecommenderModel(const ModelOptions& options, const ItemFeatur
   if (options_.item.text_beta <= 0.0) return;
   options_.text.output_size = options_.dim;
   text_tower_ = std::make_unique<TextTower>(options_.text, "text", seed_, options_.dtype);
-  if (options_.user.history_text) {
-    text_table_ = static_cast<int64_t>(tables_.size());
-    TableSpec spec = named_table(options_.item_table, "item.text_vector", options_);
-    spec.placement = Placement::kRowWise;
-    spec.owner = kAnyRank;
-    spec.column_shards = 0;
-    spec.optimizer.kind = RowOptimizerKind::kNone;
-    spec.initial_scale = 0.0;
-    tables_.push_back(spec);
+  if (!options_.user.history_text && !options_.frozen_text) return;
+  text_table_ = static_cast<int64_t>(tables_.size());
+  TableSpec spec = named_table(options_.item_table, "item.text_vector", options_);
+  spec.placement = Placement::kRowWise;
+  spec.owner = kAnyRank;
+  spec.column_shards = 0;
+  spec.optimizer.kind = RowOptimizerKind::kNone;
+  spec.initial_scale = 0.0;
+  if (options_.frozen_text) {
+    spec.name = "item.frozen_text";
+    spec.dim = options_.text.hidden_size;
+    frozen_.emplace(features_);
   }
+  tables_.push_back(spec);
 }
 
 RecommenderModel::~RecommenderModel() = default;
 
 ParameterList RecommenderModel::parameters() const { return has_text() ? text_tower_->parameters() : ParameterList{}; }
+
+ParameterList RecommenderModel::learning_parameters() const {
+  return frozen_ ? text_tower_->projection_parameters() : parameters();
+}
 
 RecommenderModel::PartView RecommenderModel::view(const Batch& batch, Part part) const {
   PartView out{part, {}, {}, {}, std::vector<int64_t>(tables_.size()), std::vector<int64_t>(tables_.size())};
@@ -123,6 +131,11 @@ RecommenderModel::PartView RecommenderModel::view(const Batch& batch, Part part)
     return count;
   };
   const bool history = part == Part::kHistories;
+  if (frozen_) {
+    const auto has_text = [this](int32_t place) { return !features_.text(place).empty(); };
+    const auto table = static_cast<size_t>(text_table_);
+    out.first_ids[table] = history ? std::ranges::count_if(targets, has_text) : 0;
+  }
   out.first_ids[kItemTable] = history ? static_cast<int64_t>(targets.size()) : 0;
   out.ids[kItemTable] = static_cast<int64_t>(out.places.size());
   for (int64_t bag = 0; bag < features_.bags(); ++bag) {
@@ -142,8 +155,9 @@ std::vector<TableIds> RecommenderModel::ids(const Batch& batch) const {
       auto& of_table = keys[static_cast<size_t>(kFirstBagTable + bag)];
       of_table.insert(of_table.end(), of_item.begin(), of_item.end());
     }
-    if (history && text_table_ >= 0 && !features_.text(place).empty()) {
-      keys[static_cast<size_t>(text_table_)].push_back(features_.key(place));
+    if (has_text_table() && (frozen_ || history) && reads_text(history ? Part::kHistories : Part::kTargets) &&
+        !features_.text(place).empty()) {
+      keys[static_cast<size_t>(text_table_)].push_back(frozen_ ? frozen_->key(place) : features_.key(place));
     }
   };
   const bool targets = has_targets(batch);
@@ -185,7 +199,7 @@ Presence RecommenderModel::presence(const Batch& batch, const PartView& part, co
       if (random.uniform(example, 0) < options_.item.id_dropout) out.id[i] = 0;
     }
   }
-  const bool text = targets ? has_text() : has_text_table();
+  const bool text = reads_text(part.part);
   for (const int32_t place : part.places) out.text.push_back(text && !features_.text(place).empty() ? 1 : 0);
   return out;
 }
@@ -206,6 +220,14 @@ at::Tensor RecommenderModel::target_texts(const PartView& part, const WeightedBa
   return pool_rows(vectors, to_tensor(distinct.places), bags.offsets, bags.weights);
 }
 
+at::Tensor RecommenderModel::frozen_texts(const PartView& part, const BatchRows& rows, const WeightedBags& bags) const {
+  const auto table = static_cast<size_t>(text_table_);
+  const at::Tensor vectors = unit_text(text_tower_->projected(rows.tables[table].values));  // [distinct, dim]
+  const at::Tensor& positions = rows.routed.tables[table].positions;
+  return pool_rows(vectors, positions.narrow(0, part.first_ids[table], bags.weights.size(0)), bags.offsets,
+                   bags.weights);
+}
+
 at::Tensor RecommenderModel::mix(const Batch& batch, Part which, const BatchRows& rows,
                                  const StepContext& context) const {
   const PartView part = view(batch, which);
@@ -217,9 +239,10 @@ at::Tensor RecommenderModel::mix(const Batch& batch, Part which, const BatchRows
     vectors = vectors +
               pool_part(rows, table, part.first_ids[static_cast<size_t>(table)], plan.bags[static_cast<size_t>(bag)]);
   }
-  if (which == Part::kTargets && has_text()) return vectors + target_texts(part, plan.text, context);
-  if (which == Part::kHistories && has_text_table()) return vectors + pool_part(rows, text_table_, 0, plan.text);
-  return vectors;
+  if (!reads_text(which)) return vectors;
+  if (frozen_) return vectors + frozen_texts(part, rows, plan.text);
+  if (which == Part::kTargets) return vectors + target_texts(part, plan.text, context);
+  return vectors + pool_part(rows, text_table_, 0, plan.text);
 }
 
 at::Tensor RecommenderModel::user_vectors(const Batch& batch, const BatchRows& rows, const StepContext& context) const {
@@ -252,9 +275,15 @@ at::Tensor RecommenderModel::normalized(const at::Tensor& vectors) const {
   return rondo::normalized(vectors, options_.interaction.kind);
 }
 
-void RecommenderModel::refresh_text_vectors(ShardedEmbedding& embedding, const StepContext& context) const {
-  if (!has_text_table()) return;
+int64_t RecommenderModel::refresh_text_vectors(ShardedEmbedding& embedding, const StepContext& context) const {
+  if (!has_text_table()) return 0;
   const at::NoGradGuard no_grad;
+  return frozen_ ? frozen_->encode_missing(*text_tower_, embedding.store(text_table_), context)
+                 : encode_items(embedding, context);
+}
+
+int64_t RecommenderModel::encode_items(ShardedEmbedding& embedding, const StepContext& context) const {
+  int64_t encoded = 0;
   RowStore& store = embedding.store(text_table_);
   const BucketRange range = store.range();
   std::vector<uint64_t> keys;
@@ -265,6 +294,7 @@ void RecommenderModel::refresh_text_vectors(ShardedEmbedding& embedding, const S
     const DistinctTexts distinct = distinct_texts(texts);
     const at::Tensor vectors = unit_text(text_tower_->encode(distinct.texts, {context.seed, context.step, false}));
     store.assign(slots, vectors.index_select(0, to_tensor(distinct.places)), std::max<int64_t>(context.step, 1));
+    encoded += distinct.texts.size();
     keys.clear();
     texts.clear();
   };
@@ -277,6 +307,7 @@ void RecommenderModel::refresh_text_vectors(ShardedEmbedding& embedding, const S
     if (static_cast<int64_t>(keys.size()) == kRefreshChunk) flush();
   }
   if (!keys.empty()) flush();
+  return encoded;
 }
 
 }  // namespace rondo

@@ -4,12 +4,14 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "sharding/comm/communicator.h"
 #include "sharding/embedding/sharded_embedding.h"
 #include "trainer/data/batch.h"
+#include "trainer/model/frozen_texts.h"
 #include "trainer/model/item_features.h"
 #include "trainer/model/mix_plan.h"
 #include "trainer/model/model_options.h"
@@ -36,11 +38,14 @@ class RecommenderModel {
 
   const ModelOptions& options() const { return options_; }
 
-  /// Tables in order: items, one a categorical feature, and, with user.history_text, the text-vector table.
+  /// Tables in order: items, one a categorical feature, and the text-vector table: with user.history_text that of the
+  /// items of histories, with frozen_text what the encoder says of each text.
   const std::vector<TableSpec>& tables() const { return tables_; }
 
-  /// Dense parameters (the text tower's), in a fixed order.
+  /// Dense parameters (the text tower's), in a fixed order; and those of them that learn: of a frozen tower the
+  /// projection alone.
   ParameterList parameters() const;
+  ParameterList learning_parameters() const;
 
   /// nullptr without text.
   const TextTower* text_tower() const { return text_tower_.get(); }
@@ -62,9 +67,10 @@ class RecommenderModel {
   /// Divides by the length when the interaction is cosine (zero stays zero).
   at::Tensor normalized(const at::Tensor& vectors) const;
 
-  /// Encodes the texts of all items whose text-vector row this rank owns; call on every rank, every
-  /// options().text_refresh_steps and before an evaluation. Does nothing without a text-vector table.
-  void refresh_text_vectors(ShardedEmbedding& embedding, const StepContext& context) const;
+  /// Encodes the texts of all items whose text-vector row this rank owns, of a frozen tower those that have none yet;
+  /// call on every rank, before the first step, every options().text_refresh_steps unless frozen, and before an
+  /// evaluation. Returns how many it encoded: none without a text-vector table.
+  int64_t refresh_text_vectors(ShardedEmbedding& embedding, const StepContext& context) const;
   bool has_text_table() const { return text_table_ >= 0; }
 
  private:
@@ -73,10 +79,13 @@ class RecommenderModel {
   struct PartView;
 
   bool has_text() const { return text_tower_ != nullptr; }
+  bool reads_text(Part part) const { return has_text() && (part == Part::kTargets || options_.user.history_text); }
+  int64_t encode_items(ShardedEmbedding& embedding, const StepContext& context) const;
   PartView view(const Batch& batch, Part part) const;
   Presence presence(const Batch& batch, const PartView& part, const BatchRows& rows, const StepContext& context) const;
   at::Tensor mix(const Batch& batch, Part part, const BatchRows& rows, const StepContext& context) const;
   at::Tensor target_texts(const PartView& part, const WeightedBags& bags, const StepContext& context) const;
+  at::Tensor frozen_texts(const PartView& part, const BatchRows& rows, const WeightedBags& bags) const;
   at::Tensor unit_text(const at::Tensor& vectors) const;
 
   ModelOptions options_;
@@ -85,6 +94,7 @@ class RecommenderModel {
   std::vector<TableSpec> tables_;
   int64_t text_table_ = -1;
   std::unique_ptr<TextTower> text_tower_;
+  std::optional<FrozenTexts> frozen_;  // with options_.frozen_text
 };
 
 }  // namespace rondo

@@ -101,7 +101,7 @@ struct TextTower::Impl {
   std::vector<TransformerLayer> layers;
   Linear pooler;      // undefined but for its pooling
   Linear projection;  // undefined where output_size is 0
-  ParameterList parameters;
+  ParameterList parameters, projection_parameters;
 
   Impl(const TextTowerOptions& shape, const std::string& prefix, const Initializer& start) : options(shape) {
     const std::string root = prefix.empty() ? "" : prefix + ".";
@@ -126,7 +126,8 @@ struct TextTower::Impl {
     }
     if (shape.output_size > 0) {
       projection = Linear(root + "projection", width, shape.output_size, start);
-      projection.collect(root + "projection", parameters);
+      projection.collect(root + "projection", projection_parameters);
+      parameters.insert(parameters.end(), projection_parameters.begin(), projection_parameters.end());
     }
   }
 
@@ -160,10 +161,9 @@ struct TextTower::Impl {
 
   at::Tensor forward(const PackedBatch& batch) const {
     const DropoutSite site(options.hidden_dropout_prob, batch.context, kEmbeddingSite);
-    at::Tensor x = embed_tokens({word.weight, position.weight, token_type.weight}, embedding_norm, {batch.rows, site});
-    x = pooled(encoded(x, batch), batch.rows);
-    if (projection.weight.defined()) x = projection.forward(x);
-    return options.normalize ? x / x.norm(2, {1}, /*keepdim=*/true).clamp_min(1e-12) : x;  // [texts, width]
+    const at::Tensor x =
+        embed_tokens({word.weight, position.weight, token_type.weight}, embedding_norm, {batch.rows, site});
+    return pooled(encoded(x, batch), batch.rows);  // [texts, hidden_size]
   }
 
   /// Without gradients texts have nothing to do with each other: a thread takes some of them through all layers, where
@@ -195,10 +195,20 @@ TextTower::TextTower(const TextTowerOptions& options, const std::string& prefix,
 TextTower::~TextTower() = default;
 
 at::Tensor TextTower::encode(const PackedTexts& texts, const StepContext& context) const {
+  const at::AutoGradMode gradients(context.training && at::GradMode::is_enabled());
+  return projected(pooled(texts, context));
+}
+
+at::Tensor TextTower::pooled(const PackedTexts& texts, const StepContext& context) const {
   check_texts(texts, impl_->options);
   const bool gradients = context.training && at::GradMode::is_enabled();
   if (!gradients) return impl_->forward_in_pieces(texts, context);
   return impl_->forward({packed_rows(texts), context});
+}
+
+at::Tensor TextTower::projected(const at::Tensor& pooled) const {
+  const at::Tensor x = impl_->projection.weight.defined() ? impl_->projection.forward(pooled) : pooled;
+  return impl_->options.normalize ? x / x.norm(2, {1}, /*keepdim=*/true).clamp_min(1e-12) : x;
 }
 
 int64_t TextTower::width() const {
@@ -206,5 +216,7 @@ int64_t TextTower::width() const {
 }
 
 const ParameterList& TextTower::parameters() const { return impl_->parameters; }
+
+ParameterList TextTower::projection_parameters() const { return impl_->projection_parameters; }
 
 }  // namespace rondo

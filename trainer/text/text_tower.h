@@ -57,7 +57,15 @@ class TextTower {
   /// vocabulary, a text without tokens or one longer than the positions.
   at::Tensor encode(const PackedTexts& texts, const StepContext& context) const;
 
+  /// `encode` in two parts: what the encoder says of each text, [texts, hidden_size], and the vectors that projection
+  /// and normalisation make of that, [n, width()]. The first may be kept where the encoder does not change.
+  at::Tensor pooled(const PackedTexts& texts, const StepContext& context) const;
+  at::Tensor projected(const at::Tensor& pooled) const;
+
   int64_t width() const;
+
+  /// Of the projection alone; empty without one. Part of `parameters`.
+  ParameterList projection_parameters() const;
   const ParameterList& parameters() const;
 
  private:
