@@ -72,6 +72,8 @@ struct Split {
   int64_t dropped_repeats = 0;           // held-out pairs already in the history, of valid and test
   int64_t users_without_history = 0;     // cases of valid and test whose history is empty, to be reported apart
   std::vector<int64_t> training_counts;  // [items], events of training per item (floors, buckets)
+
+  std::vector<int32_t> hidden;  // places that `hide_items` withheld, ascending; empty: none
 };
 
 /// Throws DataError if a global time split finds no place to cut (too few distinct times).

@@ -226,6 +226,7 @@ std::string intervals_table(const EvaluationReport& report) {
 std::vector<std::string> to_json_lines(const EvaluationReport& report) {
   std::vector<std::string> lines;
   for (size_t ranker = 0; ranker < report.rankers.size(); ++ranker) lines.push_back(dump(line_json(report, ranker)));
+  if (report.hidden) lines.push_back(to_json(*report.hidden));
   return lines;
 }
 
@@ -234,6 +235,7 @@ std::string to_json(const EvaluationReport& report) {
   for (size_t ranker = 0; ranker < report.rankers.size(); ++ranker) {
     all["evaluation"].push_back(line_json(report, ranker));
   }
+  if (report.hidden) all["hidden"] = Json::parse(to_json(*report.hidden));
   return dump(all);
 }
 
@@ -260,6 +262,7 @@ std::string to_table(const EvaluationReport& report) {
     text += concat(with_thousands(report.users_without_history), " users without a history, not counted above\n",
                    table.text());
   }
+  if (report.hidden) text += to_table(*report.hidden);
   return text;
 }
 

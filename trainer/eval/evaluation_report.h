@@ -1,10 +1,12 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "trainer/eval/bootstrap.h"
+#include "trainer/eval/hidden_evaluation.h"
 #include "trainer/eval/metrics.h"
 
 namespace rondo {
@@ -45,13 +47,16 @@ struct EvaluationReport {
   int64_t resamples = 0;
   MetricColumns columns{{1}};
   std::vector<RankerResult> rankers;  // the model first, then its floors
+
+  std::optional<HiddenReport> hidden = {};  // of the model, where items were withheld from training
 };
 
-/// The lines of metrics.jsonl, one a ranker (DESIGN 11), without newlines. A line stands for itself: each repeats the
-/// protocol.
+/// The lines of metrics.jsonl, one a ranker (DESIGN 11), then that of hidden items, without newlines. A line stands for
+/// itself: each repeats the protocol.
 std::vector<std::string> to_json_lines(const EvaluationReport& report);
 
-/// The whole report as one JSON object: {"evaluation": [lines]}; for `--json`.
+/// The whole report as one JSON object: {"evaluation": [lines]}, with "hidden" where there are
+/// such; for `--json`.
 std::string to_json(const EvaluationReport& report);
 
 /// Text for people: the rankers side by side, then buckets and intervals. Ends with a newline.

@@ -6,6 +6,7 @@
 
 #include "sharding/base/progress.h"
 #include "sharding/comm/communicator.h"
+#include "trainer/data/hidden_items.h"
 #include "trainer/data/split.h"
 #include "trainer/tokenizer/token_file.h"
 #include "trainer/tokenizer/word_piece.h"
@@ -16,6 +17,7 @@ namespace rondo {
 struct DataOptions {
   std::filesystem::path dataset;      ///< folder that ingest wrote
   std::optional<SplitOptions> split;  ///< none: the dataset's own
+  HiddenItemOptions hidden_items;     ///< that a recommender is not to know
   std::filesystem::path vocabulary;   ///< as `read_tokenizer_at` takes it; empty: vocab.txt in the dataset folder
   bool lowercase = true;
   bool needs_text = true;  ///< tokens are made only for a model that reads them

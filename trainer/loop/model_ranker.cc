@@ -53,9 +53,14 @@ std::string ModelRanker::prepare(std::span<const EvaluationCase>) {
   recommender_.model.refresh_text_vectors(recommender_.embedding, {recommender_.seed, step_, false});
   index_ = build_item_index(
       comm_, data_.catalog, {}, [this](std::span<const int32_t> places) { return item_vectors(places); }, kChunk);
+  offer(candidates_);
+  return {};
+}
+
+void ModelRanker::offer(std::span<const int32_t> candidates) {
+  candidates_ = candidates;
   if (!candidates_.empty()) candidate_shard_ = restrict_to(index_.shard, candidates_);
   search_ = std::make_unique<ShardedTopK>(comm_, candidates_.empty() ? index_.shard : candidate_shard_);
-  return {};
 }
 
 at::Tensor ModelRanker::user_vectors(std::span<const EvaluationCase> cases) {

@@ -27,6 +27,9 @@ class ModelRanker final : public Ranker {
   std::string prepare(std::span<const EvaluationCase> cases) override;
   RankedLists rank(std::span<const EvaluationCase> cases, int64_t k) override;
 
+  /// From here on ranks among these, without computing anything anew; as in the constructor. REQUIRES: prepared.
+  void offer(std::span<const int32_t> candidates);
+
   /// The vectors of the whole catalogue, as `prepare` left them; the stamp is the caller's to set.
   ItemIndex& index() { return index_; }
 

@@ -35,6 +35,7 @@ RecommenderData open_data(const DataOptions& options, Communicator& comm, Progre
   data.events = EventLog::open(options.dataset, data.catalog);
   data.split_options = options.split.value_or(record.split);
   data.split = make_split(data.events, data.catalog, data.split_options);
+  hide_items(data.events, data.catalog, options.hidden_items, data.split);
   if (options.needs_text) open_text(options, comm, progress, data);
   return data;
 }
