@@ -178,6 +178,7 @@ ModelOptions to_model(const proto::Job& job) {
   to.text = to_text_tower(job.text());
   to.max_tokens = job.text().max_tokens();
   to.text_refresh_steps = job.text().refresh_steps();
+  to.frozen_text = job.text().frozen();
   to.item_table = to_table(job.tables().item(), "item");
   to.bag_table = to_table(job.tables().category(), "category");
   to.embedding.clip_norm = job.tables().clip_norm();
@@ -194,6 +195,7 @@ DataOptions to_data(const proto::Job& job, const SplitOptions& split) {
   DataOptions to;
   to.dataset = job.data().dataset();
   if (job.has_split()) to.split = split;
+  to.hidden_items = {job.data().hidden_items().fraction(), job.data().hidden_items().seed()};
   to.vocabulary = job.text().vocabulary();
   to.lowercase = job.text().lowercase();
   to.needs_text = task_of(job) == TaskKind::kTextClassification || job.model().text_beta() > 0.0;
@@ -329,6 +331,11 @@ void require_one_task(const proto::Job& job) {
   if (job.task_size() > 1) throw ConfigError(concat("task: at most one as yet, got ", job.task_size()));
 }
 
+void require_items_to_hide(const JobOptions& options) {
+  if (options.task == TaskKind::kRetrieval || options.data.hidden_items.fraction == 0.0) return;
+  throw ConfigError("hidden_items are for a recommender: a text classification has no items");
+}
+
 void require_patience_for(const JobOptions& options) {
   if (options.train.patience == 0) return;
   if (options.task == TaskKind::kRetrieval) throw ConfigError("patience is for text classification");
@@ -354,21 +361,33 @@ void validate_text_tower(const ModelOptions& model) {
   validate(tower);
 }
 
+void require_frozen_text_to_say_something(const JobOptions& options) {
+  if (!options.model.frozen_text) return;
+  if (options.task != TaskKind::kRetrieval) throw ConfigError("frozen is for the texts of items, not for classes");
+  if (options.model.item.text_beta == 0.0) throw ConfigError("frozen needs model.text_beta above 0: no text is read");
+  if (options.text_weights.empty()) {
+    throw ConfigError("frozen needs text.weights: a text encoder that starts at random and never learns says nothing");
+  }
+}
+
 void validate_all(const JobText& job, const JobOptions& options) {
   check(job, "", [&] { require_name(options.name); });
   check(job, "", [&] { require_threads(options.threads); });
   check(job, "split", [&] { validate(options.split); });
   check(job, "data", [&] { validate(options.examples); });
+  check(job, "data.hidden_items", [&] { validate(options.data.hidden_items); });
   check(job, "tables.item", [&] { validate(options.model.item_table); });
   check(job, "tables.category", [&] { validate(options.model.bag_table); });
   check(job, "tables", [&] { validate(options.model.embedding); });
   check(job, "text", [&] { validate_text_tower(options.model); });
+  check(job, "text", [&] { require_frozen_text_to_say_something(options); });
   check(job, "model", [&] { validate(options.model); });
   check(job, "model", [&] { require_weights(options.behaviour_weights, "behaviour_weight"); });
   check(job, "", [&] { require_one_task(job.job()); });
   if (options.task == TaskKind::kTextClassification) {
     check(job, "task.classification", [&] { validate_classification(options.classification); });
   }
+  check(job, "data", [&] { require_items_to_hide(options); });
   check(job, "train", [&] { require_patience_for(options); });
   check(job, "train.optimizer", [&] { validate(options.train.adam_w); });
   check(job, "train", [&] { validate(options.train); });

@@ -67,11 +67,12 @@ int64_t rows_of(const RecommenderData& data, const std::string& table) {
   return data.catalog.items();
 }
 
-/// Weights, gradients and two moments of the dense parameters. 6 flops a weight and token: forward 2, backward 4; word
-/// vectors are looked up, not multiplied.
+/// Weights of the dense parameters, gradients and two moments of those that learn. 6 flops a weight and token: forward
+/// 2, backward 4; word vectors are looked up, not multiplied.
 DenseWork dense_work(const RecommenderData& data, const RecommenderModel& model, double rank_batch) {
-  double bytes = 0.0, multiplied = 0.0;
-  for (const NamedParameter& parameter : model.parameters()) {
+  double weights = 0.0, bytes = 0.0, multiplied = 0.0;
+  for (const NamedParameter& parameter : model.parameters()) weights += static_cast<double>(parameter.value.nbytes());
+  for (const NamedParameter& parameter : model.learning_parameters()) {
     bytes += static_cast<double>(parameter.value.nbytes());
     if (parameter.name.find("word_embeddings") == std::string::npos) {
       multiplied += static_cast<double>(parameter.value.numel());
@@ -79,7 +80,7 @@ DenseWork dense_work(const RecommenderData& data, const RecommenderModel& model,
   }
   const auto items = static_cast<double>(std::max<int64_t>(1, data.catalog.items()));
   const double tokens = rank_batch * static_cast<double>(data.tokens.tokens.size()) / items;
-  return {.gradient_bytes = bytes, .memory_bytes = 4 * bytes, .flops = 6 * multiplied * tokens};
+  return {.gradient_bytes = bytes, .memory_bytes = weights + 3 * bytes, .flops = 6 * multiplied * tokens};
 }
 
 /// The text-vector table stays row-wise: who owns a row encodes its text.

@@ -17,6 +17,7 @@ class RecommenderTrainee final : public Trainee {
   std::string summary() const override;
   std::map<std::string, std::string> texts() const override { return {{kTokenizerFile, data_.tokenizer}}; }
   void start() override;
+  void prepare(int64_t step) override;
   EvaluationOutcome validate(int64_t step) override;
 
   /// Leaves the item index in the run.

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <exception>
+#include <numeric>
+#include <optional>
 #include <sstream>
 
 #include "launch/text_weights.h"
@@ -40,6 +42,38 @@ const char* word_of(Phase phase) {
       return "checkpoint";
   }
   return "";
+}
+
+/// With the vectors that `model` was evaluated with.
+std::optional<HiddenReport> evaluate_hidden(const JobOptions& job, const EvaluationData& data, ModelRanker& model,
+                                            Communicator& comm, int64_t step) {
+  const std::vector<EvaluationCase> cases = hidden_cases(data);
+  if (cases.empty()) return std::nullopt;
+  HiddenReport report;
+  report.step = step;
+  report.held_out = data.name();
+  report.hidden = static_cast<int64_t>(data.split.hidden.size());
+  report.users = static_cast<int64_t>(cases.size());
+  for (const EvaluationCase& one : cases) report.targets += static_cast<int64_t>(one.targets.size());
+  report.k = job.evaluation.k;
+  report.confidence = job.evaluation.bootstrap.confidence;
+  report.resamples = job.evaluation.bootstrap.resamples;
+  const std::vector<int32_t> hidden = hidden_candidates(data);
+  std::vector<int32_t> all(data.candidates().begin(), data.candidates().end());
+  if (all.empty()) {
+    all.resize(static_cast<size_t>(data.catalog.items()));
+    std::iota(all.begin(), all.end(), 0);
+  }
+  const auto measure = [&](const char* among, std::span<const int32_t> candidates) {
+    report.recalls.push_back(
+        measure_hidden(comm, model, cases, candidates, job.evaluation.k, job.evaluation.bootstrap));
+    report.recalls.back().among = among;
+  };
+  measure("all", all);
+  model.offer(hidden);
+  measure("hidden", hidden);
+  model.offer(data.candidates());
+  return report;
 }
 
 }  // namespace
@@ -105,6 +139,7 @@ EvaluationReport evaluate_model(const JobOptions& job, const RecommenderData& da
   for (const auto& floor : floors) rankers.push_back(floor.get());
   comm.set_phase(Phase::kEvaluation);
   EvaluationReport report = evaluate(comm, rankers, what, job.evaluation);
+  report.hidden = evaluate_hidden(job, what, model, comm, request.step);
   if (request.on_index) request.on_index(model.index());
   comm.set_phase(Phase::kStep);
   report.step = request.step;

@@ -1,5 +1,7 @@
 #include "launch/text_weights.h"
 
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/eye.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -40,6 +42,25 @@ class Adoption {
   JobText& job_;
   const std::string& folder_;
 };
+
+/// A projection that the folder has not and that changes no width starts as the identity, so that the first vectors are
+/// the folder's. Takes it off the names of what is `random`.
+bool start_square_projection(const TextTower& tower, std::vector<std::string>& random) {
+  const at::NoGradGuard no_grad;
+  bool done = false;
+  for (const NamedParameter& parameter : tower.projection_parameters()) {
+    const bool fits = parameter.value.dim() == 1 || parameter.value.size(0) == parameter.value.size(1);
+    if (!fits || std::erase(random, parameter.name) == 0) return done;
+    at::Tensor value = parameter.value;
+    if (value.dim() == 2) {
+      at::eye_out(value, value.size(0));
+    } else {
+      value.zero_();
+    }
+    done = true;
+  }
+  return done;
+}
 
 }  // namespace
 
@@ -94,9 +115,10 @@ void start_text_tower(const JobOptions& job, const std::string& prefix, const Te
       folder.weights.erase("projection.weight");  // a projection to another width is another one
       folder.weights.erase("projection.bias");
     }
-    const auto random = load_weights(folder.weights, prefix, tower);
-    std::string rest;
-    for (const std::string& name : random) rest += concat(rest.empty() ? "; at random: " : ", ", name);
+    std::vector<std::string> random = load_weights(folder.weights, prefix, tower);
+    std::string rest = start_square_projection(tower, random) ? "; its projection from the identity" : "";
+    const size_t before = rest.size();
+    for (const std::string& name : random) rest += concat(rest.size() == before ? "; at random: " : ", ", name);
     if (comm.rank() == 0) {
       log_info(concat("the text tower starts from ", job.text_weights.string(), " (SHA-256 of its weights ",
                       folder.digest.substr(0, 16), "...)", rest));

@@ -19,7 +19,7 @@ const char* name_of(TextPooling pooling);
 void adopt_text_weights(JobText& job);
 
 /// Fills a tower named `prefix` from the job's `text.weights`, if it has any, and says so. What the folder lacks stays
-/// random. Collective.
+/// random, but a projection between equal widths, which starts as the identity. Collective.
 void start_text_tower(const JobOptions& job, const std::string& prefix, const TextTower& tower, Communicator& comm);
 
 /// A run's model goes with the tokenizer in its checkpoints, wherever the job found it.

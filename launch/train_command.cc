@@ -64,6 +64,9 @@ class Training {
     texts["job.textproto"] = job_.text;
     loop.save_into(&writer, std::move(texts), job_.digest);
     if (!request_.resume || !resume(loop)) trainee->start();
+    process_.beat(Phase::kEvaluation, loop.step());
+    trainee->prepare(loop.step());
+    process_.beat(Phase::kStart, loop.step());
     // Not before: a checkpoint may refuse this job, and then the folder still says what it holds.
     on_rank_0(comm_, "job", [&] { make_posix_file_system()->replace_file(run_.job(), job_.text); });
     monitor_->begin(trainee->summary(), loop);

@@ -39,6 +39,10 @@ class Trainee {
   /// Fills in what the model starts from; called unless training goes on from a checkpoint. Collective.
   virtual void start() {}
 
+  /// Makes what the first step needs and a checkpoint may lack, whether training begins or goes on; `step` are done.
+  /// May take long. Collective.
+  virtual void prepare(int64_t /*step*/) {}
+
   /// On valid. Collective.
   virtual EvaluationOutcome validate(int64_t step) = 0;
 

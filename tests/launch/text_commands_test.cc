@@ -1,9 +1,11 @@
 // import, export and encode, and jobs whose text tower starts from a folder.
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/empty.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "sharding/base/error.h"
@@ -63,6 +65,19 @@ class TextCommandsTest : public testing::CommandFixture {
     return words;
   }
 
+  /// Of the items in the run's index.
+  at::Tensor index_vectors() const {
+    for (const auto& entry : std::filesystem::directory_iterator(path("run/index"))) {
+      if (entry.path().extension() != ".h5") continue;
+      const Hdf5Reader index(entry.path());
+      const std::vector<float> values = index.read<float>("vectors");
+      at::Tensor vectors = at::empty(index.shape("vectors"), at::kFloat);
+      std::ranges::copy(values, vectors.mutable_data_ptr<float>());
+      return vectors;
+    }
+    return at::empty({0, 1}, at::kFloat);
+  }
+
   /// Vectors of one text by a folder's tower.
   static at::Tensor vector_of(const std::string& folder_path, const std::string& text) {
     const TextFolder folder = read_text_folder(folder_path);
@@ -93,8 +108,7 @@ TEST_F(TextCommandsTest, ATowerStartsFromAFolderAndNeedsItNoMore) {
   ASSERT_EQ(run({"ingest", "--job", job()}), 0);
   // Without steps of consequence the weights are those of the folder.
   ASSERT_EQ(run(training({"--set", "train.optimizer.learning_rate=1e-30"})), 0);
-  EXPECT_THAT(read_file(path("run/log/rank-00000.log")),
-              HasSubstr("at random: text.projection.weight, text.projection.bias"));
+  EXPECT_THAT(read_file(path("run/log/rank-00000.log")), HasSubstr("its projection from the identity\n"));
   const std::string written = read_file(path("run/job.textproto"));
   EXPECT_THAT(written, HasSubstr("hidden_size: 8"));
   EXPECT_THAT(written, HasSubstr("pooling: MAX"));
@@ -135,6 +149,68 @@ TEST_F(TextCommandsTest, RefusesAJobThatContradictsItsWeights) {
   EXPECT_THAT(refusal<ConfigError>(training({"--set", "text.num_attention_heads=4"})), HasSubstr("has 2"));
   EXPECT_THAT(refusal<ConfigError>(training({"--set", "text.weights=" + path("none")})), HasSubstr("no folder"));
   EXPECT_THAT(refusal<ConfigError>(training({"--set", "text.max_tokens=17"})), HasSubstr("text.max_tokens"));
+}
+
+TEST_F(TextCommandsTest, AnItemStartsWithTheVectorThatEncodeGivesItsText) {
+  ASSERT_EQ(run({"ingest", "--job", job()}), 0);
+  // The item vector is the text's alone, and nothing of consequence is learnt.
+  const std::vector<std::string> text_alone{
+      "--set", "train.optimizer.learning_rate=1e-30", "--set", "model.id_beta=0", "--set", "model.category_beta=0"};
+  for (const std::string frozen : {"false", "true"}) {
+    std::filesystem::remove_all(path("run"));
+    auto words = training({"--set", "text.frozen=" + frozen});
+    words.insert(words.end(), text_alone.begin(), text_alone.end());
+    ASSERT_EQ(run(words), 0);
+    EXPECT_THAT(read_file(path("run/log/rank-00000.log")), HasSubstr("its projection from the identity"));
+    const at::Tensor vectors = index_vectors();  // in some order of the items
+    ASSERT_EQ(vectors.size(0), kItems);
+    for (int item = 0; item < kItems; ++item) {
+      const at::Tensor expected = vector_of(model(), "Thing " + std::to_string(item))[0];
+      const at::Tensor differences = (vectors - expected / expected.norm()).abs().amax(1);
+      EXPECT_LT(differences.min().item<double>(), 1e-5) << item;
+    }
+  }
+}
+
+TEST_F(TextCommandsTest, FrozenTextsAreEncodedOnceAndServe) {
+  ASSERT_EQ(run({"ingest", "--job", job()}), 0);
+  const std::vector<std::string> frozen{"--set", "text.frozen=true",
+                                        "--set", "model.history_text=true",
+                                        "--set", "model.dim=4",
+                                        "--set", "data.hidden_items.fraction=0.3",
+                                        "--set", "data.hidden_items.seed=3"};
+  ASSERT_EQ(run(training(frozen)), 0);
+  const std::string log = read_file(path("run/log/rank-00000.log"));
+  EXPECT_THAT(log, HasSubstr("at random: text.projection.weight, text.projection.bias"));
+  EXPECT_THAT(log, HasSubstr("12 texts encoded once"));
+  EXPECT_THAT(log, HasSubstr("36 of them learn"));  // the projection to 4 numbers
+  EXPECT_THAT(read_file(path("run/metrics.jsonl")), HasSubstr("\"event\":\"eval_hidden\""));
+
+  std::filesystem::rename(model(), path("elsewhere"));
+  ASSERT_EQ(run({"evaluate", "--run", path("run"), "--json"}), 0);
+  const Json said = Json::parse(output_);
+  EXPECT_GT(said["hidden"]["hidden"], 0);
+  EXPECT_EQ(said["hidden"]["among_all"]["candidates"], kItems);
+  ASSERT_EQ(run({"recommend", "--run", path("run"), "--user", "u3", "--json"}), 0);
+  std::filesystem::remove_all(path("run/checkpoints/step-000000006"));
+  ASSERT_EQ(run({"train", "--job", path("run/job.textproto"), "--out", path("run"), "--resume"}), 0);
+  EXPECT_THAT(read_file(path("run/log/rank-00000.log")), HasSubstr("0 texts encoded once"));
+  ASSERT_EQ(run({"export", "--run", path("run"), "--out", path("exported")}), 0);
+  const TextFolder before = read_text_folder(path("elsewhere")), after = read_text_folder(path("exported"));
+  for (const auto& [name, value] : before.weights) EXPECT_TRUE(value.equal(after.weights.at(name))) << name;
+}
+
+TEST_F(TextCommandsTest, RefusesFrozenTextsThatSayNothing) {
+  EXPECT_THAT(
+      refusal<ConfigError>({"train", "--job", job(), "--set", "model.text_beta=1", "--set", "text.frozen=true"}),
+      HasSubstr("--set text.frozen=true: text.frozen needs text.weights"));
+  EXPECT_THAT(refusal<ConfigError>(training({"--set", "text.frozen=true", "--set", "model.text_beta=0"})),
+              HasSubstr("text.frozen needs model.text_beta above 0"));
+  EXPECT_THAT(
+      refusal<ConfigError>(training({"--set", "text.frozen=true", "--set", "task={ kind: TEXT_CLASSIFICATION }"})),
+      HasSubstr("text.frozen is for the texts of items"));
+  EXPECT_THAT(refusal<ConfigError>(training({"--set", "data.hidden_items.fraction=1"})),
+              HasSubstr("data.hidden_items.fraction must be in [0, 1), got 1"));
 }
 
 TEST_F(TextCommandsTest, EncodesAFileOfTexts) {
