@@ -267,8 +267,11 @@ TrainOptions to_train(const proto::Train& from, TaskKind task) {
 
 CommunicatorOptions to_communication(const proto::Communication& from) {
   using std::chrono::seconds;
-  return {seconds(from.start_deadline_s()), seconds(from.step_deadline_s()), seconds(from.evaluation_deadline_s()),
-          seconds(from.checkpoint_deadline_s())};
+  return {.start_deadline = seconds(from.start_deadline_s()),
+          .step_deadline = seconds(from.step_deadline_s()),
+          .evaluation_deadline = seconds(from.evaluation_deadline_s()),
+          .checkpoint_deadline = seconds(from.checkpoint_deadline_s()),
+          .share_memory = from.share_memory()};
 }
 
 void require_name(const std::string& name) {

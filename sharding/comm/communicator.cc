@@ -9,6 +9,7 @@
 
 #include "sharding/base/check.h"
 #include "sharding/base/error.h"
+#include "sharding/comm/message_window.h"
 
 namespace rondo {
 namespace {
@@ -82,6 +83,8 @@ void validate(const CommunicatorOptions& options) {
         concat("communicator.piece_bytes must be between 1 and ", kLongestPiece, ", got ", options.piece_bytes));
   }
 }
+
+std::unique_ptr<MessageWindow> Communicator::open_window() { return nullptr; }
 
 void agree(Communicator& comm, const std::exception_ptr& mine, std::string_view what) {
   const Failure failure = mine ? failure_of(mine) : Failure{};

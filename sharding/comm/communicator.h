@@ -14,6 +14,8 @@
 
 namespace rondo {
 
+class MessageWindow;
+
 /// What a collective is for. Calls of one purpose complete in the order of issue; calls of different purposes may
 /// overlap. Every rank issues the calls of all purposes in one and the same order (DESIGN 3).
 enum class Channel : uint8_t {
@@ -36,6 +38,9 @@ struct CommunicatorOptions {
 
   /// Longest message that a backend hands to its library at once; longer segments go in pieces. In [1, 1 GiB].
   int64_t piece_bytes = int64_t{512} << 20;
+
+  /// May processes of one host read each other's messages in place (open_window)?
+  bool share_memory = true;
 
   std::chrono::milliseconds deadline(Phase phase) const;
 };
@@ -127,6 +132,9 @@ class Communicator {
 
   /// Moves what is under way (Open MPI does so only inside MPI calls). Cheap; called between stages and layers.
   virtual void progress() = 0;
+
+  /// A way for messages that the ranks read where they lie; null, on all ranks, where that cannot be. Collective.
+  virtual std::unique_ptr<MessageWindow> open_window();
 
   BackwardCalls& backward_calls() { return backward_calls_; }
 

@@ -81,6 +81,7 @@ class MpiTransport final : public Transport {
 
   int rank() const override { return session_.rank(); }
   int size() const override { return session_.size(); }
+  bool shares_host() const override { return size() > 1 && session_.local_size() == size(); }
 
   void send_note(int peer, std::span<const std::byte> note) override {
     OutgoingNote& out = free_outgoing();

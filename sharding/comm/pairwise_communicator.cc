@@ -10,6 +10,7 @@
 #include "sharding/base/check.h"
 #include "sharding/base/hash.h"
 #include "sharding/comm/exchange_plan.h"
+#include "sharding/comm/message_window.h"
 
 namespace rondo {
 
@@ -86,6 +87,10 @@ std::unique_ptr<Work> PairwiseCommunicator::broadcast(at::Tensor values, int roo
 }
 
 void PairwiseCommunicator::barrier(CallTag tag) { issue(plan_barrier(place(), tag))->wait(); }
+
+std::unique_ptr<MessageWindow> PairwiseCommunicator::open_window() {
+  return options_.share_memory && transport_->shares_host() ? MessageWindow::open(*this) : nullptr;
+}
 
 std::unique_ptr<Work> PairwiseCommunicator::announce(ExchangePlan plan) {
   plan.moves = false;

@@ -47,6 +47,7 @@ class PairwiseCommunicator final : public Communicator {
   std::unique_ptr<Work> broadcast(at::Tensor values, int root, CallTag tag) override;
   void barrier(CallTag tag) override;
   void progress() override;
+  std::unique_ptr<MessageWindow> open_window() override;
 
   // For a backend that moves bytes between devices and keeps to this one for what the ranks tell each other.
 

@@ -56,6 +56,7 @@ class ThreadHub::Endpoint final : public Transport {
 
   int rank() const override { return rank_; }
   int size() const override { return static_cast<int>(mailboxes_->of_rank.size()); }
+  bool shares_host() const override { return false; }  // one process
 
   void send_note(int peer, std::span<const std::byte> note) override {
     Mailbox& mailbox = mailbox_of(peer);

@@ -41,6 +41,9 @@ class Transport {
   virtual int rank() const = 0;
   virtual int size() const = 0;
 
+  /// Are the ranks several processes, all on one host?
+  virtual bool shares_host() const = 0;
+
   /// Sends a copy of `note` to another rank. REQUIRES: 0 < note.size() <= kNoteBytes.
   virtual void send_note(int peer, std::span<const std::byte> note) = 0;
 

@@ -69,6 +69,7 @@ struct Options {
   int64_t warmup = 20;
   int64_t distinct_batches = 16;  // cycled through
   int threads = 1;                // of a rank
+  bool share_memory = true;       // between processes of one host
   bool verify = false;
   int64_t dump_ids = 0;
 };
@@ -396,7 +397,8 @@ bool run(const Options& options, MpiSession& session) {
     return true;
   }
   if (options.backend == "nccl") return run_collectives_on_devices(session);
-  if (session.size() > 1) return run_rank(options, *make_mpi_communicator(session, {}), "mpi");
+  if (session.size() > 1)
+    return run_rank(options, *make_mpi_communicator(session, {.share_memory = options.share_memory}), "mpi");
   bool good = true;
   run_ranks(options.world_size, {}, [&](Communicator& comm) {
     if (!run_rank(options, comm, "thread") && comm.rank() == 0) good = false;
@@ -453,6 +455,7 @@ Options parse(int argc, char** argv) {
   add("warmup", &options.warmup);
   add("distinct-batches", &options.distinct_batches);
   add("threads", &options.threads);
+  add("share-memory", &options.share_memory);
   add("seed", &options.ids.seed);
   add("dump-ids", &options.dump_ids);
   flags.add_options()("verify", po::bool_switch(&options.verify));

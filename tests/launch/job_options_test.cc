@@ -52,6 +52,7 @@ TEST(JobOptionsTest, DefaultsOfTheManualAreThoseOfTheOptions) {
   EXPECT_EQ(job.model.item_table.optimizer.kind, table.optimizer.kind);
   EXPECT_EQ(job.model.item_table.optimizer.learning_rate, table.optimizer.learning_rate);
   EXPECT_EQ(job.communication.step_deadline, CommunicatorOptions{}.step_deadline);
+  EXPECT_EQ(job.communication.share_memory, CommunicatorOptions{}.share_memory);
   EXPECT_EQ(job.split.min_user_events, SplitOptions{}.min_user_events);
   EXPECT_EQ(job.evaluation.k, EvaluationOptions{}.k);
   EXPECT_FALSE(job.has_schema);

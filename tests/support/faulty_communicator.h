@@ -9,6 +9,7 @@
 
 #include "sharding/base/check.h"
 #include "sharding/comm/communicator.h"
+#include "sharding/comm/message_window.h"
 
 namespace rondo::testing {
 
@@ -43,6 +44,7 @@ class FaultyCommunicator final : public Communicator {
   int size() const override { return inner_.size(); }
   void set_phase(Phase phase) override { inner_.set_phase(phase); }
   void progress() override { inner_.progress(); }
+  std::unique_ptr<MessageWindow> open_window() override { return inner_.open_window(); }
 
   std::unique_ptr<Work> all_reduce(at::Tensor values, CallTag tag) override {
     enter();

@@ -27,6 +27,7 @@ class SlowLink final : public Transport {
 
   int rank() const override { return inner_->rank(); }
   int size() const override { return inner_->size(); }
+  bool shares_host() const override { return inner_->shares_host(); }
   void send_note(int peer, std::span<const std::byte> note) override {
     if (peer == slow_peer_) std::this_thread::sleep_for(delay_);
     inner_->send_note(peer, note);

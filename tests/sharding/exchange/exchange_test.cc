@@ -66,7 +66,7 @@ TEST_P(ExchangeTest, IdsOfAllTablesReachTheirOwners) {
 }
 
 TEST_P(ExchangeTest, RowsOfSeveralMatricesTravelTogether) {
-  on_each_rank([](Communicator& comm) {
+  const testing::RankBody body = [](Communicator& comm) {
     const int me = comm.rank(), world = comm.size();
     const std::vector<int64_t> widths{3, 1};
     const auto value = [](int from, int to, size_t m, int64_t i) {
@@ -103,7 +103,11 @@ TEST_P(ExchangeTest, RowsOfSeveralMatricesTravelTogether) {
         }
       }
     }
-  });
+  };
+  on_each_rank(body);
+  CommunicatorOptions copying = testing::test_options();
+  copying.share_memory = false;
+  on_each_rank(body, copying);
 }
 
 RONDO_INSTANTIATE_RANK_TEST(ExchangeTest);
