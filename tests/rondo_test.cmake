@@ -125,5 +125,8 @@ set(RONDO_NCCL_DOUBLE
   ${PROJECT_SOURCE_DIR}/tests/support/fake_nccl_board.cc
   ${PROJECT_SOURCE_DIR}/tests/support/fake_nccl_launch.cc
   ${PROJECT_SOURCE_DIR}/tests/support/nccl_ranks.cc)
+# The double of the row kernels, for tests of rows on devices.
+set(RONDO_ROW_DOUBLE ${PROJECT_SOURCE_DIR}/tests/support/fake_row_kernels.cc)
+set(RONDO_DEVICE_DOUBLE ${RONDO_NCCL_DOUBLE} ${RONDO_ROW_DOUBLE})
 # The same between the processes of mpirun.
 set(RONDO_NCCL_PROCESSES ${RONDO_NCCL_DOUBLE} ${PROJECT_SOURCE_DIR}/tests/support/nccl_processes.cc)

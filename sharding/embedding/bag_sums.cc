@@ -110,6 +110,31 @@ void pool_slots(const RowStore& store, std::span<const int64_t> slots, const Bag
   });
 }
 
+TermList list_terms(std::span<const GradientSource> sources, int64_t rows) {
+  TermList list;
+  list.starts.assign(static_cast<size_t>(rows + 1), 0);
+  for (const GradientSource& source : sources) {
+    for_each_entry(source, [&](int64_t row, int64_t, int64_t) { ++list.starts[static_cast<size_t>(row) + 1]; });
+  }
+  std::partial_sum(list.starts.begin(), list.starts.end(), list.starts.begin());
+  list.addresses.resize(static_cast<size_t>(list.starts.back()));
+  if (std::ranges::any_of(sources, is_weighted)) list.weights.assign(list.addresses.size(), 1.0);
+  std::vector<int64_t> next(list.starts.begin(), list.starts.end() - 1);
+  for (const GradientSource& source : sources) {
+    const auto* const gradients = static_cast<const std::byte*>(source.gradients.const_data_ptr());
+    const int64_t stride = source.gradients.stride(0) * static_cast<int64_t>(source.gradients.element_size());
+    with_type(source.gradients.scalar_type(), [&]<typename T>(T) {
+      const T* const weights = is_weighted(source) ? source.bags->weights.const_data_ptr<T>() : nullptr;
+      for_each_entry(source, [&](int64_t row, int64_t bag, int64_t entry) {
+        const auto at = static_cast<size_t>(next[static_cast<size_t>(row)]++);
+        list.addresses[at] = gradients + bag * stride;
+        if (weights != nullptr) list.weights[at] = static_cast<double>(weights[entry]);
+      });
+    });
+  }
+  return list;
+}
+
 void RowTerms::collect(std::span<const GradientSource> sources, int64_t rows, int64_t columns, at::ScalarType type) {
   type_ = type;
   columns_ = columns;

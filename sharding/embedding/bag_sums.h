@@ -27,6 +27,15 @@ struct GradientSource {
   std::span<const int64_t> row_of_key;
 };
 
+/// The terms of rows 0 .. rows-1 in the order of the sources, in each by entry: row i is the sum of what lies at
+/// addresses [starts[i], starts[i + 1]), each times its weight. Of gradients anywhere: none is looked at.
+struct TermList {
+  std::vector<int64_t> starts;         // [rows + 1]
+  std::vector<const void*> addresses;  // by row
+  std::vector<double> weights;         // by row; empty: all are one
+};
+TermList list_terms(std::span<const GradientSource> sources, int64_t rows);
+
 /// The gradients of a few rows, where they lie. One thread's; keeps its memory.
 struct GradientBlock {
   std::vector<const void*> rows;  // [n], addresses of [columns] each

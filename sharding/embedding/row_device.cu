@@ -57,6 +57,10 @@ __global__ void __launch_bounds__(kBlockThreads, 4) update_kernel(RowUpdates<V> 
   const unsigned mask = 0xffffU << (threadIdx.x % warpSize / kRowLanes * kRowLanes);
   for (int64_t row = group.index; row < work.rows; row += group.count) {
     const T square = join_lanes(square_of_lane(work, row, group.lane), mask);
+    if (is_refused(work, square)) {
+      if (group.lane == 0) atomicMin(reinterpret_cast<long long*>(work.refused), static_cast<long long>(row));
+      continue;
+    }
     const LearningRow<V> learning = learning_row(work, row, square);
     T rate{};
     if (group.lane == 0) {
@@ -67,6 +71,18 @@ __global__ void __launch_bounds__(kBlockThreads, 4) update_kernel(RowUpdates<V> 
     update_columns(work.step, learning, rate, work.dim, {group.lane, kRowLanes});
   }
 }
+
+template <typename V>
+__global__ void __launch_bounds__(kBlockThreads) count_kernel(RowCounts<V> work) {
+  tell_counts(work, this_worker(), all_workers());
+}
+
+template <typename V>
+__global__ void __launch_bounds__(kBlockThreads) initial_kernel(InitialRows<V> work) {
+  initialise_rows(work, this_group());
+}
+
+__global__ void __launch_bounds__(kBlockThreads) record_kernel(RecordCopies work) { copy_records(work, this_group()); }
 
 CudaStatus launched() { return cudaGetLastError(); }
 
@@ -108,6 +124,23 @@ CudaStatus launch(const RowUpdates<V>& work, CudaStream stream) {
   return launched();
 }
 
+template <typename V>
+CudaStatus launch(const RowCounts<V>& work, CudaStream stream) {
+  count_kernel<V><<<blocks_for(work.rows), kBlockThreads, 0, stream>>>(work);
+  return launched();
+}
+
+template <typename V>
+CudaStatus launch(const InitialRows<V>& work, CudaStream stream) {
+  initial_kernel<V><<<blocks_for(work.rows * kRowLanes), kBlockThreads, 0, stream>>>(work);
+  return launched();
+}
+
+CudaStatus launch(const RecordCopies& work, CudaStream stream) {
+  record_kernel<<<blocks_for(work.rows * kRowLanes), kBlockThreads, 0, stream>>>(work);
+  return launched();
+}
+
 size_t scratch_bytes_of(int64_t count, int64_t limit) {
   size_t bytes = 0;
   cub::DeviceRadixSort::SortPairs(nullptr, bytes, static_cast<const int64_t*>(nullptr), static_cast<int64_t*>(nullptr),
@@ -134,5 +167,14 @@ template CudaStatus launch(const RowUpdates<float>&, CudaStream);
 template CudaStatus launch(const RowUpdates<double>&, CudaStream);
 template CudaStatus launch(const RowUpdates<Float16>&, CudaStream);
 template CudaStatus launch(const RowUpdates<BFloat16>&, CudaStream);
+
+template CudaStatus launch(const RowCounts<float>&, CudaStream);
+template CudaStatus launch(const RowCounts<double>&, CudaStream);
+template CudaStatus launch(const RowCounts<Float16>&, CudaStream);
+template CudaStatus launch(const RowCounts<BFloat16>&, CudaStream);
+template CudaStatus launch(const InitialRows<float>&, CudaStream);
+template CudaStatus launch(const InitialRows<double>&, CudaStream);
+template CudaStatus launch(const InitialRows<Float16>&, CudaStream);
+template CudaStatus launch(const InitialRows<BFloat16>&, CudaStream);
 
 }  // namespace rondo

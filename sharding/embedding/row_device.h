@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "sharding/embedding/record_launch.h"
 #include "sharding/embedding/row_launch.h"
 #include "sharding/handle/cuda_api.h"
 
@@ -24,6 +25,14 @@ CudaStatus launch(const EntrySources<T>& work, CudaStream stream);
 
 template <typename V>
 CudaStatus launch(const RowUpdates<V>& work, CudaStream stream);
+
+template <typename V>
+CudaStatus launch(const RowCounts<V>& work, CudaStream stream);
+
+template <typename V>
+CudaStatus launch(const InitialRows<V>& work, CudaStream stream);
+
+CudaStatus launch(const RecordCopies& work, CudaStream stream);
 
 /// Entries 0 .. count - 1 sorted by target, equal ones in their order (radix sort).
 struct EntrySort {

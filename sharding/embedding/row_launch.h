@@ -40,7 +40,7 @@ struct RowRecords {
   }
 };
 
-/// Rows of a table into a matrix [rows, dim].
+/// Rows of a table into a matrix [rows, dim]; zeros for slot -1.
 template <typename V>
 struct Lookup {
   RowRecords<V> table;
@@ -53,8 +53,11 @@ struct Lookup {
 template <typename V>
 RONDO_HOST_DEVICE void lookup_rows(const Lookup<V>& work, LaneGroup group) {
   for (int64_t row = group.index; row < work.rows; row += group.count) {
-    const auto* const values = reinterpret_cast<const V*>(work.table.record(work.slots[row]));
-    for (int64_t c = group.lane; c < work.dim; c += kRowLanes) work.out[row * work.dim + c] = widen(values[c]);
+    const int64_t slot = work.slots[row];
+    const auto* const values = slot < 0 ? nullptr : reinterpret_cast<const V*>(work.table.record(slot));
+    for (int64_t c = group.lane; c < work.dim; c += kRowLanes) {
+      work.out[row * work.dim + c] = slot < 0 ? ComputeType<V>{} : widen(values[c]);
+    }
   }
 }
 
@@ -69,7 +72,8 @@ struct SegmentSums {
   const T* weights;          // [starts[sums]], or null for ones
   int64_t sums;
   int64_t dim;
-  T* out;  // [sums, dim]
+  T* out;              // [sums, dim]
+  int64_t stride = 0;  // numbers from one position to the next; 0: dim
 };
 
 /// Columns of one lane that stay in registers while the rows of a segment pass.
@@ -78,8 +82,9 @@ inline constexpr int kLaneColumns = 4;
 template <typename T>
 RONDO_HOST_DEVICE void sum_lane_columns(const SegmentSums<T>& work, int64_t sum, int64_t column) {
   T totals[kLaneColumns] = {};
+  const int64_t stride = work.stride > 0 ? work.stride : work.dim;
   for (int64_t i = work.starts[sum]; i < work.starts[sum + 1]; ++i) {
-    const T* const row = work.rows + work.positions[i] * work.dim;
+    const T* const row = work.rows + work.positions[i] * stride;
     const T weight = work.weights != nullptr ? work.weights[i] : T{1};
     for (int k = 0; k < kLaneColumns; ++k) {
       const int64_t c = column + int64_t{k} * kRowLanes;
@@ -165,7 +170,16 @@ struct RowUpdates {
   T clip_norm;     // of a row; 0: never
   double count_decay;
   CounterRandom rounding;
+
+  /// Where it is given: the first of the rows whose gradient has no finite norm, if it comes before what stands there.
+  /// Such rows stay as they are.
+  int64_t* refused = nullptr;
 };
+
+template <typename V>
+RONDO_HOST_DEVICE bool is_refused(const RowUpdates<V>& work, ComputeType<V> square) {
+  return work.refused != nullptr && !std::isfinite(square);
+}
 
 /// Partial sum `lane` of the squares of a row's gradient; join_partial_sums of all lanes is their sum.
 template <typename V>

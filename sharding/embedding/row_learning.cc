@@ -2,6 +2,7 @@
 
 #include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
 
 #include <algorithm>
 #include <cmath>
@@ -14,6 +15,7 @@
 #include "sharding/base/copy_bytes.h"
 #include "sharding/base/parallel.h"
 #include "sharding/embedding/bag_sums.h"
+#include "sharding/embedding/device_bags.h"
 #include "sharding/embedding/pooling.h"
 #include "sharding/embedding/row_math.h"
 #include "sharding/embedding/row_types.h"
@@ -36,14 +38,15 @@ bool spreads_squares(const TablePart& part) {
 
 }  // namespace
 
-RowLearning::RowLearning(std::span<EmbeddingTable> tables, double clip_norm, Communicator& comm)
-    : tables_(tables), comm_(comm), clip_norm_(clip_norm) {
+RowLearning::RowLearning(std::span<EmbeddingTable> tables, double clip_norm, Communicator& comm, DeviceStaging* staging)
+    : tables_(tables), comm_(comm), staging_(staging), clip_norm_(clip_norm) {
+  const at::DeviceType device = staging == nullptr ? at::kCPU : staging->device().tensors;
   for (EmbeddingTable& table : tables_) {
     if (!table.parts[0].learns()) continue;
     const at::ScalarType type = scalar_type(table.spec), wire = wire_type(table.spec.gradient_codec, type);
     auto group = std::ranges::find_if(groups_, [&](const Group& g) { return g.type == type && g.wire == wire; });
     if (group == groups_.end()) {
-      groups_.emplace_back(type, wire, comm);
+      groups_.emplace_back(type, wire, comm, device);
       group = std::prev(groups_.end());
     }
     for (size_t p = 0; p < table.parts.size(); ++p) group->members.push_back({.part = &table.parts[p], .index = p});
@@ -52,6 +55,7 @@ RowLearning::RowLearning(std::span<EmbeddingTable> tables, double clip_norm, Com
 
 void RowLearning::run(const RoutedIds& routed, std::span<const TableRows> rows, std::span<const at::Tensor> bags,
                       const LearningStep& step) {
+  if (staging_ != nullptr) staging_->start_round();
   for (Group& group : groups_) {
     take_gradients(group, routed, rows, bags);
     plan(group, routed);
@@ -60,12 +64,7 @@ void RowLearning::run(const RoutedIds& routed, std::span<const TableRows> rows, 
     }
     group.gradients.exchange("row gradients");
     exchange_squares(group, routed, step);
-    parallel_for(static_cast<int64_t>(group.members.size()), 1, [&](int64_t begin, int64_t end) {
-      for (int64_t m = begin; m < end; ++m) {
-        Member& member = group.members[static_cast<size_t>(m)];
-        if (!spreads_squares(*member.part)) collect(group, member, routed, step);
-      }
-    });
+    collect_all(group, routed, step);
     // From the last table back: its rows were looked up last and may still be in the cache.
     for (Member& member : group.members | std::views::reverse) {
       if (clip_norm_ == 0.0) {
@@ -76,6 +75,26 @@ void RowLearning::run(const RoutedIds& routed, std::span<const TableRows> rows, 
     }
   }
   if (clip_norm_ > 0.0) clip(step);
+}
+
+void RowLearning::collect_all(Group& group, const RoutedIds& routed, const LearningStep& step) const {
+  if (staging_ != nullptr) {  // one thread calls a device
+    for (Member& member : group.members) {
+      collect(group, member, routed, step);
+      const auto rows = static_cast<int64_t>(member.update.slots.size());
+      const int64_t width = member.part->width();
+      const at::Tensor sums = member.total.take(rows * width, group.type, staging_->device().tensors);
+      member.update.gradients = sums.view({rows, width});
+      sum_terms(*staging_, list_terms(member.sources, rows), member.update.gradients);
+    }
+    return;
+  }
+  parallel_for(static_cast<int64_t>(group.members.size()), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t m = begin; m < end; ++m) {
+      Member& member = group.members[static_cast<size_t>(m)];
+      if (!spreads_squares(*member.part)) collect(group, member, routed, step);
+    }
+  });
 }
 
 void RowLearning::update(Member& member) const {
@@ -168,7 +187,7 @@ void RowLearning::take_gradients(Group& group, const RoutedIds& routed, std::spa
     const auto of_table = [&](const Member& member) { return member.part->table == feature.table; };
     if (std::ranges::none_of(group.members, of_table)) continue;
     const at::Tensor& gradient = bags[f].grad();
-    bag_gradients[f] = gradient.defined() ? gradient.contiguous() : at::zeros(bags[f].sizes(), group.type);
+    bag_gradients[f] = gradient.defined() ? gradient.contiguous() : at::zeros_like(bags[f]);
     RONDO_CHECK(bag_gradients[f].sizes() == bags[f].sizes() && bag_gradients[f].scalar_type() == group.type,
                 "gradient of feature ", feature.name);
     if (feature.scale.defined()) bag_gradients[f] = bag_gradients[f].mul(feature.scale);
@@ -202,7 +221,9 @@ at::Tensor RowLearning::table_gradient(const RoutedIds& routed, size_t table, co
     const RoutedFeature& feature = routed.pooled[f];
     if (feature.table != table || tables_[table].parts[0].sums_partially()) continue;
     const BagList& here = feature.here;
-    const at::Tensor more = bag_row_gradient(bags[f], here.positions, here.offsets, here.weights, distinct);
+    const at::Tensor more = staging_ != nullptr
+                                ? bag_row_gradient(*staging_, bags[f], here, distinct)
+                                : bag_row_gradient(bags[f], here.positions, here.offsets, here.weights, distinct);
     if (!gradient.defined()) {
       gradient = more;
     } else {
@@ -210,7 +231,7 @@ at::Tensor RowLearning::table_gradient(const RoutedIds& routed, size_t table, co
     }
     own = true;
   }
-  if (!gradient.defined()) gradient = at::zeros({distinct, spec.dim}, scalar_type(spec));
+  if (!gradient.defined()) gradient = at::zeros_like(rows.values);
   RONDO_CHECK(
       gradient.size(0) == distinct && gradient.size(1) == spec.dim && gradient.scalar_type() == scalar_type(spec),
       "gradient of table ", spec.name);
@@ -312,7 +333,8 @@ void RowLearning::collect(const Group& group, Member& member, const RoutedIds& r
            rows});
     }
   }
-  member.terms.collect(sources, static_cast<int64_t>(asked.updated.size()), part.width(), group.type);
+  if (staging_ == nullptr)
+    member.terms.collect(sources, static_cast<int64_t>(asked.updated.size()), part.width(), group.type);
   member.update = {.slots = asked.updated,
                    .gradients = {},
                    .occurrences = asked.updated_occurrences,

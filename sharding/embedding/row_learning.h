@@ -27,7 +27,8 @@ struct LearningStep {
 class RowLearning {
  public:
   /// The gradients of all rows are scaled down to the norm `clip_norm`; 0: never.
-  RowLearning(std::span<EmbeddingTable> tables, double clip_norm, Communicator& comm);
+  /// With `staging` the rows are on its device, and so are the gradients.
+  RowLearning(std::span<EmbeddingTable> tables, double clip_norm, Communicator& comm, DeviceStaging* staging);
 
   /// Collective. The gradients are those of rows[t].values and bags[f]; undefined: zeros. Throws as RowStore::update.
   void run(const RoutedIds& routed, std::span<const TableRows> rows, std::span<const at::Tensor> bags,
@@ -54,8 +55,8 @@ class RowLearning {
   };
 
   struct Group {
-    Group(at::ScalarType of_leaves, at::ScalarType on_the_way, Communicator& comm)
-        : type(of_leaves), wire(on_the_way), gradients(comm), squares(comm) {}
+    Group(at::ScalarType of_leaves, at::ScalarType on_the_way, Communicator& comm, at::DeviceType device)
+        : type(of_leaves), wire(on_the_way), gradients(comm, device), squares(comm, device) {}
 
     at::ScalarType type, wire;
     std::vector<Member> members;
@@ -73,6 +74,7 @@ class RowLearning {
   void collect(const Group& group, Member& member, const RoutedIds& routed, const LearningStep& step) const;
   void add_up(Member& member) const;
   void measure(const Member& member, const at::Tensor& squares) const;
+  void collect_all(Group& group, const RoutedIds& routed, const LearningStep& step) const;
   void exchange_squares(Group& group, const RoutedIds& routed, const LearningStep& step);
   void update(Member& member) const;
   void update_in_blocks(Member& member) const;
@@ -80,6 +82,7 @@ class RowLearning {
 
   std::span<EmbeddingTable> tables_;
   Communicator& comm_;
+  DeviceStaging* staging_;  // null: the rows are in host memory
   std::vector<Group> groups_;
   std::deque<std::vector<int64_t>> route_rows_;  // of the message being planned
   double clip_norm_;

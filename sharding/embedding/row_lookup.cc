@@ -10,13 +10,13 @@
 
 #include "sharding/base/check.h"
 #include "sharding/embedding/bag_sums.h"
+#include "sharding/embedding/device_bags.h"
+#include "sharding/embedding/device_rows.h"
 #include "sharding/embedding/pooling.h"
 #include "sharding/exchange/wire_codec.h"
 
 namespace rondo {
 namespace {
-
-constexpr float kUntrained = -1.0F;  // travels in place of the count, which is 0 then
 
 /// Of contiguous tensors of one shape.
 void copy_numbers(const at::Tensor& from, const at::Tensor& to) {
@@ -26,6 +26,17 @@ void copy_numbers(const at::Tensor& from, const at::Tensor& to) {
 /// Counts travel as fp32 with the rows, in whole numbers of the message's type.
 int64_t count_width(at::ScalarType wire) {
   return std::max<int64_t>(1, static_cast<int64_t>(sizeof(float) / c10::elementSize(wire)));
+}
+
+/// Counts that have travelled, the first number of each row of `told`, on a device.
+void take_counts(const at::Tensor& told, TableRows& rows, int64_t first) {
+  const at::Tensor count = told.select(1, 0);
+  rows.trained.narrow(0, first, told.size(0)).copy_(count.ge(0.0));
+  rows.counts.narrow(0, first, told.size(0)).copy_(count.clamp_min(0.0));
+}
+
+at::DeviceType device_of(const DeviceStaging* staging) {
+  return staging == nullptr ? at::kCPU : staging->device().tensors;
 }
 
 /// The slots that `rank` asks for, the first `count` of them.
@@ -45,7 +56,8 @@ std::vector<size_t> features_of(const RoutedIds& routed, size_t table) {
 
 }  // namespace
 
-RowLookup::RowLookup(std::span<EmbeddingTable> tables, Communicator& comm) : tables_(tables), comm_(comm) {
+RowLookup::RowLookup(std::span<EmbeddingTable> tables, Communicator& comm, DeviceStaging* staging)
+    : tables_(tables), comm_(comm), staging_(staging), device_(device_of(staging)) {
   for (EmbeddingTable& table : tables_) {
     TablePart& part = table.parts[0];
     if (part.holders == Holders::kAll) continue;
@@ -53,7 +65,7 @@ RowLookup::RowLookup(std::span<EmbeddingTable> tables, Communicator& comm) : tab
     const at::ScalarType wire = wire_type(table.spec.row_codec, scalar_type(table.spec.row_type));
     auto group = std::ranges::find_if(groups_, [&](const Group& g) { return g.type == type && g.wire == wire; });
     if (group == groups_.end()) {
-      groups_.emplace_back(type, wire, comm);
+      groups_.emplace_back(type, wire, comm, device_);
       group = std::prev(groups_.end());
     }
     group->members.push_back({&part});
@@ -61,6 +73,7 @@ RowLookup::RowLookup(std::span<EmbeddingTable> tables, Communicator& comm) : tab
 }
 
 void RowLookup::run(const RoutedIds& routed, int64_t step, std::span<TableRows> rows, std::span<at::Tensor> bags) {
+  if (staging_ != nullptr) staging_->start_round();
   for (size_t t = 0; t < tables_.size(); ++t) rows[t] = own_rows(tables_[t], routed.tables[t], step);
   for (Group& group : groups_) {
     plan(group, routed);
@@ -81,9 +94,10 @@ void RowLookup::run(const RoutedIds& routed, int64_t step, std::span<TableRows> 
 
 /// The rows that this rank answers itself; the rest of the result is not yet filled.
 TableRows RowLookup::own_rows(const EmbeddingTable& table, const RoutedTable& routed, int64_t step) {
-  TableRows rows{.values = at::empty({routed.distinct, table.spec.dim}, scalar_type(table.spec)),
-                 .counts = at::empty({routed.distinct}, at::kFloat),
-                 .trained = at::empty({routed.distinct}, at::kBool)};
+  const at::TensorOptions here(device_);
+  TableRows rows{.values = at::empty({routed.distinct, table.spec.dim}, here.dtype(scalar_type(table.spec))),
+                 .counts = at::empty({routed.distinct}, here.dtype(at::kFloat)),
+                 .trained = at::empty({routed.distinct}, here.dtype(at::kBool))};
   for (size_t p = 0; p < table.parts.size(); ++p) take_own(table.parts[p], routed.parts[p], step, rows);
   return rows;
 }
@@ -102,6 +116,11 @@ void RowLookup::take_own(const TablePart& part, const RoutedPart& routed, int64_
   } else {
     at::Tensor values = rows.values.narrow(0, first, count);
     part.store.gather(mine, values);
+  }
+  if (DeviceRows* const device = part.store.device()) {
+    const at::Tensor told = at::empty({count, 1}, rows.counts.options());
+    device->tell_counts(mine, step - 1, told);
+    return take_counts(told, rows, first);
   }
   part.store.statistics(mine, step, {rows.counts.mutable_data_ptr<float>() + first, mine.size()},
                         {reinterpret_cast<uint8_t*>(rows.trained.mutable_data_ptr<bool>()) + first, mine.size()});
@@ -160,6 +179,10 @@ void RowLookup::answer(const Group& group, const Member& member, const RoutedIds
     at::Tensor values = group.exchange.outgoing(member.matrix, rank);
     part.store.gather(slots, values);
     const at::Tensor statistics = group.exchange.outgoing(member.matrix + 1, rank);
+    if (DeviceRows* const device = part.store.device()) {
+      device->tell_counts(slots, step - 1, statistics);
+      continue;
+    }
     if (statistics.size(0) > 0) send_statistics(part, slots, step, statistics);
     for (size_t f = 0; f * world < asked.asked_bags.size(); ++f) {
       if (!asked.asked_bags[f * world + static_cast<size_t>(rank)].defined()) continue;
@@ -180,7 +203,7 @@ void RowLookup::send_statistics(const TablePart& part, std::span<const int64_t> 
   auto* const to = static_cast<std::byte*>(out.data_ptr());
   const auto stride = static_cast<size_t>(out.size(1)) * out.element_size();
   for (size_t i = 0; i < slots.size(); ++i) {
-    const float count = trained_[i] != 0 ? counts_[i] : kUntrained;
+    const float count = trained_[i] != 0 ? counts_[i] : kUntrainedCount;
     std::memcpy(to + i * stride, &count, sizeof(count));
   }
 }
@@ -193,10 +216,16 @@ void RowLookup::take(const Group& group, const Member& member, const RoutedPart&
     const at::Tensor values = group.exchange.incoming(member.matrix, rank);
     if (part.holders == Holders::kColumns) {
       rows.values.narrow(0, first, count).narrow(1, part.first_column(rank), part.width()).copy_(values);
+    } else if (staging_ != nullptr) {
+      rows.values.narrow(0, first, count).copy_(values);
     } else {
       copy_numbers(values, rows.values.narrow(0, first, count));
     }
     const at::Tensor statistics = group.exchange.incoming(member.matrix + 1, rank);
+    if (staging_ != nullptr) {
+      take_counts(statistics.clone().view(at::kFloat), rows, first);  // a copy is where a float may be
+      continue;
+    }
     const auto* const in = static_cast<const std::byte*>(statistics.const_data_ptr());
     const auto stride = static_cast<size_t>(statistics.size(1)) * statistics.element_size();
     auto* const count_of = rows.counts.mutable_data_ptr<float>() + first;
@@ -254,7 +283,9 @@ void RowLookup::join_bags(const RoutedIds& routed, std::span<const TableRows> ro
     const EmbeddingTable& table = tables_[feature.table];
     const BagList& here = feature.here;
     if (!table.parts[0].sums_partially()) {
-      bags[f] = sum_bags(rows[feature.table].values, here.positions, here.offsets, here.weights);
+      const at::Tensor& values = rows[feature.table].values;
+      bags[f] = staging_ != nullptr ? sum_bags(*staging_, values, here)
+                                    : sum_bags(values, here.positions, here.offsets, here.weights);
       continue;
     }
     if (here.defined()) {

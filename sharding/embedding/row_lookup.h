@@ -19,7 +19,8 @@ namespace rondo {
 /// one exchange. Keeps its buffers.
 class RowLookup {
  public:
-  RowLookup(std::span<EmbeddingTable> tables, Communicator& comm);
+  /// With `staging` the rows are on its device, and so is what comes back.
+  RowLookup(std::span<EmbeddingTable> tables, Communicator& comm, DeviceStaging* staging = nullptr);
 
   /// Collective. Fills rows[t] and bags[f].
   void run(const RoutedIds& routed, int64_t step, std::span<TableRows> rows, std::span<at::Tensor> bags);
@@ -37,8 +38,8 @@ class RowLookup {
 
   /// The parts that travel together: of one type of leaves, and one on the way.
   struct Group {
-    Group(at::ScalarType of_leaves, at::ScalarType on_the_way, Communicator& comm)
-        : type(of_leaves), wire(on_the_way), exchange(comm) {}
+    Group(at::ScalarType of_leaves, at::ScalarType on_the_way, Communicator& comm, at::DeviceType device)
+        : type(of_leaves), wire(on_the_way), exchange(comm, device) {}
 
     at::ScalarType type, wire;
     std::vector<Member> members;
@@ -59,6 +60,8 @@ class RowLookup {
 
   std::span<EmbeddingTable> tables_;
   Communicator& comm_;
+  DeviceStaging* staging_;  // null: the rows are in host memory
+  at::DeviceType device_;
   std::vector<Group> groups_;
   std::deque<std::vector<int64_t>> route_rows_;  // of the message being planned
   ScratchTensor gathered_;

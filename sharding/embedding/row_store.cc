@@ -14,7 +14,9 @@
 #include "sharding/base/parallel.h"
 #include "sharding/base/random.h"
 #include "sharding/embedding/dense_slots.h"
+#include "sharding/embedding/device_rows.h"
 #include "sharding/embedding/key_index.h"
+#include "sharding/embedding/record_launch.h"
 #include "sharding/embedding/row_blocks.h"
 #include "sharding/embedding/row_kernels.h"
 #include "sharding/embedding/row_types.h"
@@ -44,16 +46,10 @@ int64_t expected_rows(const TableSpec& spec, BucketRange range, const Slots& slo
   return spec.rows * (range.last - range.first) / spec.buckets;
 }
 
-void check_matrix(const at::Tensor& values, int64_t rows, int64_t columns, at::ScalarType type) {
-  RONDO_CHECK(values.scalar_type() == type && values.is_contiguous(), "of ", values.scalar_type());
-  RONDO_CHECK(values.dim() == 2 && values.size(0) == rows && values.size(1) == columns, "shape ", values.sizes(),
-              ", expected [", rows, ", ", columns, "]");
-}
-
 }  // namespace
 
 struct RowStore::Impl {
-  Impl(const TableSpec& table, const Shard& shard, uint64_t seed)
+  Impl(const TableSpec& table, const Shard& shard, uint64_t seed, DeviceStaging* staging)
       : spec(validated(table)),
         range(shard.buckets),
         columns(shard.columns),
@@ -66,6 +62,9 @@ struct RowStore::Impl {
                 range.last, ") of ", spec.buckets);
     RONDO_CHECK(columns.first >= 0 && columns.first < columns.last && columns.last <= spec.dim, "columns [",
                 columns.first, ", ", columns.last, ") of ", spec.dim);
+    if (staging == nullptr) return;
+    RONDO_CHECK_EQ(columns.count(), spec.dim, "rows on a device are whole");
+    device = std::make_unique<DeviceRows>(*staging, spec, table_seed, expected_rows(spec, range, slots));
   }
 
   at::ScalarType type() const { return scalar_type(spec.row_type); }
@@ -108,6 +107,7 @@ struct RowStore::Impl {
   RowLayout layout;
   Slots slots;
   RowBlocks blocks;
+  std::unique_ptr<DeviceRows> device;  // null: the rows are in `blocks`
 };
 
 void RowStore::Impl::find(std::span<const uint64_t> keys, std::span<int64_t> found) const {
@@ -123,7 +123,7 @@ std::vector<KeySlot> RowStore::Impl::entries_of(BucketRange wanted) const {
 
 InsertedKey RowStore::Impl::insert(uint64_t key) {
   const InsertedKey inserted = std::visit([&](auto& map) { return map.insert(key); }, slots);
-  if (inserted.fresh) blocks.allocate(inserted.slot);
+  if (inserted.fresh) device ? device->allocate(inserted.slot) : blocks.allocate(inserted.slot);
   return inserted;
 }
 
@@ -164,14 +164,7 @@ template <typename V>
 void RowStore::Impl::initialise_row(uint64_t sequence, std::byte* row) const {
   V* const values = reinterpret_cast<V*>(row);
   for (int64_t c = 0; c < columns.count(); ++c) {
-    const auto column = static_cast<uint64_t>(columns.first + c);
-    const double unit = CounterRandom::to_unit(CounterRandom::bits_at(sequence, column));
-    const auto value = static_cast<ComputeType<V>>(spec.initial_scale * (2.0 * unit - 1.0));
-    if constexpr (kRounds<V>) {
-      values[c] = nearest<V>(value);
-    } else {
-      values[c] = value;
-    }
+    values[c] = initial_value<V>(sequence, columns.first + c, spec.initial_scale);
   }
   std::memset(row + layout.state_offset, 0, static_cast<size_t>(layout.state_bytes()));
   store_as(row + layout.count_offset, 0.0F);
@@ -179,6 +172,7 @@ void RowStore::Impl::initialise_row(uint64_t sequence, std::byte* row) const {
 }
 
 void RowStore::Impl::initialise(std::span<const KeySlot> fresh) const {
+  if (device) return device->initialise(fresh);
   const CounterRandom random(table_seed, 0, RandomPurpose::kInitialRow);
   with_row_type(spec.row_type, [&]<typename V>(V) {
     parallel_for(static_cast<int64_t>(fresh.size()), kRowGrain, [&](int64_t begin, int64_t end) {
@@ -191,15 +185,17 @@ void RowStore::Impl::initialise(std::span<const KeySlot> fresh) const {
 void RowStore::Impl::fill(std::span<const int64_t> filled, const BucketRows& rows) const {
   const auto* const values = static_cast<const std::byte*>(rows.values.const_data_ptr());
   const auto* const state = static_cast<const std::byte*>(rows.state.const_data_ptr());
+  std::vector<std::byte> packed(device ? filled.size() * static_cast<size_t>(layout.record_bytes) : 0);
   parallel_for(static_cast<int64_t>(filled.size()), kRowGrain, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      std::byte* const row = blocks.row(filled[i]);
+      std::byte* const row = device ? packed.data() + i * layout.record_bytes : blocks.row(filled[i]);
       std::copy_n(values + i * layout.values_bytes, layout.values_bytes, row);
       std::copy_n(state + i * layout.state_bytes(), layout.state_bytes(), row + layout.state_offset);
       store_as(row + layout.count_offset, rows.counts[i]);
       store_as(row + layout.version_offset, rows.versions[i]);
     }
   });
+  if (device) device->write(filled, packed);
 }
 
 void RowStore::Impl::check_gradients(const RowUpdate& update) const {
@@ -322,21 +318,23 @@ double RowStore::Impl::norm_square(const RowUpdate& update) const {
   return std::accumulate(parts.begin(), parts.end(), 0.0);
 }
 
-RowStore::RowStore(const TableSpec& spec, BucketRange range, ColumnRange columns, uint64_t seed)
-    : impl_(std::make_unique<Impl>(spec, Shard{range, columns}, seed)) {}
+RowStore::RowStore(const TableSpec& spec, BucketRange range, ColumnRange columns, uint64_t seed, DeviceStaging* staging)
+    : impl_(std::make_unique<Impl>(spec, Shard{range, columns}, seed, staging)) {}
 RowStore::~RowStore() = default;
 RowStore::RowStore(RowStore&&) noexcept = default;
 
 const TableSpec& RowStore::spec() const { return impl_->spec; }
 BucketRange RowStore::range() const { return impl_->range; }
 ColumnRange RowStore::columns() const { return impl_->columns; }
+DeviceRows* RowStore::device() const { return impl_->device.get(); }
 
 int64_t RowStore::rows() const {
   return std::visit([](const auto& map) { return map.size(); }, impl_->slots);
 }
 
 int64_t RowStore::memory_bytes() const {
-  return impl_->blocks.memory_bytes() + std::visit([](const auto& map) { return map.memory_bytes(); }, impl_->slots);
+  const int64_t records = impl_->device ? impl_->device->memory_bytes() : impl_->blocks.memory_bytes();
+  return records + std::visit([](const auto& map) { return map.memory_bytes(); }, impl_->slots);
 }
 
 void RowStore::find(std::span<const uint64_t> keys, std::span<int64_t> slots) const { impl_->find(keys, slots); }
@@ -354,6 +352,7 @@ void RowStore::find_or_create(std::span<const uint64_t> keys, std::span<int64_t>
 }
 
 void RowStore::gather(std::span<const int64_t> slots, at::Tensor& values) const {
+  if (impl_->device) return impl_->device->gather(slots, values);
   check_matrix(values, static_cast<int64_t>(slots.size()), impl_->columns.count(), values.scalar_type());
   const NumberCopy copy = number_copy(impl_->type(), values.scalar_type());
   const int64_t width = impl_->columns.count(), bytes = width * static_cast<int64_t>(values.element_size());
@@ -378,16 +377,15 @@ void RowStore::fetch(std::span<const int64_t> slots) const {
 
 void RowStore::statistics(std::span<const int64_t> slots, int64_t step, std::span<float> counts,
                           std::span<uint8_t> trained) const {
-  RONDO_CHECK_EQ(slots.size(), counts.size());
-  RONDO_CHECK_EQ(slots.size(), trained.size());
+  RONDO_CHECK(slots.size() == counts.size() && slots.size() == trained.size(), "of ", slots.size(), " slots");
   const RowLayout& layout = impl_->layout;
-  const ByteRange metadata{layout.count_offset, layout.record_bytes};
-  impl_->for_each_chunk(slots, metadata, [&](int64_t first, int64_t count, std::byte* const* rows) {
-    for (int64_t i = 0; i < count; ++i) {
-      counts[first + i] = rows[i] == nullptr ? 0.0F : impl_->count_at(rows[i], step - 1);
-      trained[first + i] = rows[i] != nullptr && load_as<int64_t>(rows[i] + layout.version_offset) > 0;
-    }
-  });
+  impl_->for_each_chunk(
+      slots, {layout.count_offset, layout.record_bytes}, [&](int64_t first, int64_t count, std::byte* const* rows) {
+        for (int64_t i = 0; i < count; ++i) {
+          counts[first + i] = rows[i] == nullptr ? 0.0F : impl_->count_at(rows[i], step - 1);
+          trained[first + i] = rows[i] != nullptr && load_as<int64_t>(rows[i] + layout.version_offset) > 0;
+        }
+      });
 }
 
 double RowStore::norm_square(const RowUpdate& update) const {
@@ -399,6 +397,7 @@ double RowStore::norm_square(const RowUpdate& update) const {
 void RowStore::update(const RowUpdate& update) {
   RONDO_CHECK(impl_->spec.optimizer.kind != RowOptimizerKind::kNone, "table ", impl_->spec.name);
   RONDO_CHECK_GE(update.step, 1);
+  if (impl_->device) return impl_->device->update(update);
   RONDO_CHECK_EQ(update.occurrences.size(), update.slots.size());
   RONDO_CHECK(update.gradient_factor >= 0.0 && update.gradient_factor <= 1.0, "factor ", update.gradient_factor);
   impl_->check_gradients(update);
@@ -413,14 +412,19 @@ void RowStore::assign(std::span<const int64_t> slots, const at::Tensor& values, 
   check_matrix(values, static_cast<int64_t>(slots.size()), impl_->columns.count(), values.scalar_type());
   const NumberCopy copy = number_copy(values.scalar_type(), impl_->type());
   const int64_t width = impl_->columns.count(), bytes = width * static_cast<int64_t>(values.element_size());
-  const auto* const from = static_cast<const std::byte*>(values.const_data_ptr());
-  const ByteRange fetched{0, impl_->layout.values_bytes};
-  impl_->for_each_chunk(slots, fetched, [&](int64_t first, int64_t count, std::byte* const* rows) {
+  const at::Tensor here = values.cpu();
+  const auto* const from = static_cast<const std::byte*>(here.const_data_ptr());
+  const auto write = [&](int64_t first, int64_t count, std::byte* const* rows) {
     for (int64_t i = 0; i < count; ++i) {
       copy(from + (first + i) * bytes, rows[i], width);
       impl_->touch(rows[i], step, 0);
     }
-  });
+  };
+  if (!impl_->device) return impl_->for_each_chunk(slots, {0, impl_->layout.values_bytes}, write);
+  std::vector<std::byte> records = impl_->device->read(slots);
+  std::byte* row = records.data();
+  for (size_t i = 0; i < slots.size(); ++i, row += impl_->layout.record_bytes) write(static_cast<int64_t>(i), 1, &row);
+  impl_->device->write(slots, records);
 }
 
 BucketRows RowStore::export_bucket(int64_t bucket) const { return export_buckets({bucket, bucket + 1}).rows; }
@@ -429,6 +433,7 @@ BucketRangeRows RowStore::export_buckets(BucketRange range) const {
   const std::vector<KeySlot> entries = impl_->entries_of(range);
   const RowLayout& layout = impl_->layout;
   const auto count = static_cast<int64_t>(entries.size());
+  const auto packed = impl_->device ? impl_->device->read(slots_of(entries)) : std::vector<std::byte>();
   BucketRows rows{.keys = std::vector<uint64_t>(entries.size()),
                   .values = at::empty({count, impl_->columns.count()}, impl_->type()),
                   .state = at::empty({count, layout.state_width}, impl_->compute_type()),
@@ -438,7 +443,8 @@ BucketRangeRows RowStore::export_buckets(BucketRange range) const {
   auto* const state = static_cast<std::byte*>(rows.state.data_ptr());
   parallel_for(count, kRowGrain, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      const std::byte* const row = impl_->blocks.row(entries[i].slot);
+      const std::byte* const row =
+          impl_->device ? packed.data() + i * layout.record_bytes : impl_->blocks.row(entries[i].slot);
       rows.keys[i] = entries[i].key;
       std::copy_n(row, layout.values_bytes, values + i * layout.values_bytes);
       std::copy_n(row + layout.state_offset, layout.state_bytes(), state + i * layout.state_bytes());

@@ -12,6 +12,9 @@
 
 namespace rondo {
 
+class DeviceRows;
+class DeviceStaging;
+
 /// What all rows of one bucket are, for a checkpoint: entry i of every array is one row, in ascending key order.
 /// Of a store that holds some of the columns, those columns.
 struct BucketRows {
@@ -59,7 +62,10 @@ struct RowUpdate {
 class RowStore {
  public:
   /// Initial rows are a pure function of (seed, table name, key). Throws ConfigError by `validate(spec)`.
-  RowStore(const TableSpec& spec, BucketRange range, ColumnRange columns, uint64_t seed);
+  /// With `staging` the rows are on its device: tensors are too, updates are of whole rows and summed over all ranks,
+  /// and `addresses`, `fetch`, `statistics` and `norm_square` are not for them; `assign` waits for the device.
+  RowStore(const TableSpec& spec, BucketRange range, ColumnRange columns, uint64_t seed,
+           DeviceStaging* staging = nullptr);
 
   /// Of whole rows.
   RowStore(const TableSpec& spec, BucketRange range, uint64_t seed) : RowStore(spec, range, {0, spec.dim}, seed) {}
@@ -75,6 +81,9 @@ class RowStore {
   /// slots[i] of keys[i]; a key without a row gets one. REQUIRES: every key's bucket is in range().
   /// Dense tables: throws DataError naming table, key and rows for a key outside [0, rows).
   void find_or_create(std::span<const uint64_t> keys, std::span<int64_t> slots);
+
+  /// The rows on a device; null: they are in host memory.
+  DeviceRows* device() const;
 
   /// The same without making rows: -1 where there is none. Evaluation and serving.
   void find(std::span<const uint64_t> keys, std::span<int64_t> slots) const;

@@ -1,6 +1,7 @@
 #include "sharding/embedding/sharded_embedding.h"
 
 #include <cmath>
+#include <memory>
 #include <utility>
 
 #include "sharding/base/check.h"
@@ -14,15 +15,28 @@
 namespace rondo {
 namespace {
 
-std::vector<EmbeddingTable> make_tables(std::vector<TableSpec> specs, uint64_t seed, Communicator& comm) {
+/// What a device cannot do yet, it must not do wrongly.
+void validate_for_device(const TableSpec& spec) {
+  const char* what = nullptr;
+  if (spec.placement == Placement::kColumnWise) what = "placement COLUMN_WISE";
+  if (!spec.hot_keys.empty()) what = "hot rows";
+  if (spec.way_home == WayHome::kSums) what = "bags that are summed where the rows are (way_home SUMS)";
+  if (what == nullptr) return;
+  throw ConfigError(concat("table \"", spec.name, "\": rows on a device are not for ", what,
+                           " yet (docs/gpu.md); place it row-wise, table-wise or replicated, rows home"));
+}
+
+std::vector<EmbeddingTable> make_tables(std::vector<TableSpec> specs, uint64_t seed, Communicator& comm,
+                                        DeviceStaging* staging) {
   for (const TableSpec& spec : specs) {
     validate(spec);
     validate_placement(spec, comm.size());
+    if (staging != nullptr) validate_for_device(spec);
   }
   agree_on_plan(specs, seed, comm);
   assign_owners(specs, comm.size());
   std::vector<EmbeddingTable> tables;
-  for (size_t t = 0; t < specs.size(); ++t) tables.push_back(make_table(specs[t], t, seed, comm));
+  for (size_t t = 0; t < specs.size(); ++t) tables.push_back(make_table(specs[t], t, seed, comm, staging));
   return tables;
 }
 
@@ -42,13 +56,15 @@ void check_tables(std::span<const PooledFeature> pooled, const std::vector<Embed
 struct ShardedEmbedding::Impl {
   Impl(std::vector<TableSpec> specs, uint64_t seed, Communicator& communicator, ShardedEmbeddingOptions options)
       : comm(communicator),
-        tables(make_tables(std::move(specs), seed, comm)),
+        staging(options.device != nullptr ? std::make_unique<DeviceStaging>(*options.device) : nullptr),
+        tables(make_tables(std::move(specs), seed, comm, staging.get())),
         router(tables, comm),
         ahead(tables, comm),
-        rows(tables, comm),
-        learning(tables, options.clip_norm, comm) {}
+        rows(tables, comm, staging.get()),
+        learning(tables, options.clip_norm, comm, staging.get()) {}
 
   Communicator& comm;
+  std::unique_ptr<DeviceStaging> staging;  // null: the rows are in host memory
   std::vector<EmbeddingTable> tables;
   IdRouter router, ahead;
   RowLookup rows;
@@ -56,6 +72,9 @@ struct ShardedEmbedding::Impl {
 };
 
 void validate(const ShardedEmbeddingOptions& options) {
+  if (options.device != nullptr && options.clip_norm > 0.0) {
+    throw ConfigError("clip_norm of all rows together is not for rows on a device yet (docs/gpu.md); clip each row");
+  }
   if (std::isfinite(options.clip_norm) && options.clip_norm >= 0.0) return;
   throw ConfigError(concat("clip_norm must be finite and >= 0, got ", options.clip_norm));
 }

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "sharding/comm/communicator.h"
+#include "sharding/embedding/embedding_device.h"
 #include "sharding/embedding/routed_ids.h"
 #include "sharding/embedding/row_store.h"
 #include "sharding/plan/table_spec.h"
@@ -18,6 +19,10 @@ struct ShardedEmbeddingOptions {
   /// The gradients of all rows of a step, of all tables and ranks together, are scaled down to this norm; 0: never.
   /// What a table's own `clip_norm` takes off is taken off before.
   double clip_norm = 0.0;
+
+  /// Where the rows are; null: in host memory. Then what `lookup` returns is on the device, too, and so are the
+  /// gradients that `learn` takes. Not for placement column_wise, hot rows, sums at the owners and `clip_norm`.
+  const EmbeddingDevice* device = nullptr;
 };
 
 /// Throws ConfigError naming the field, its value and the allowed range.

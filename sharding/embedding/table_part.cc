@@ -74,7 +74,8 @@ int64_t TablePart::first_home(const RoutedPart& routed, int rank) const {
   return routed.first_home + (holders == Holders::kOne ? sum_before(routed.send_home, rank) : 0);
 }
 
-EmbeddingTable make_table(const TableSpec& spec, size_t table, uint64_t seed, const Communicator& comm) {
+EmbeddingTable make_table(const TableSpec& spec, size_t table, uint64_t seed, const Communicator& comm,
+                          DeviceStaging* staging) {
   const int rank = comm.rank(), world = comm.size();
   const Shard shard = shard_of_rank(spec, rank, world);
   EmbeddingTable made{.spec = spec, .parts = {}};
@@ -83,7 +84,7 @@ EmbeddingTable make_table(const TableSpec& spec, size_t table, uint64_t seed, co
        .holders = holders_of(spec.placement),
        .placement = KeyPlacement(spec, world),
        .columns_of = spec.placement == Placement::kColumnWise ? column_owners(spec, world) : std::vector<int>{},
-       .store = RowStore(spec, shard.buckets, shard.columns, seed)});
+       .store = RowStore(spec, shard.buckets, shard.columns, seed, staging)});
   if (!spec.hot_keys.empty()) {
     // A few keys of any bucket: an index, also where the rest needs none. Names and keys fix the initial values.
     TableSpec hot = spec;

@@ -71,8 +71,9 @@ struct EmbeddingTable {
   BucketRows hot_rows(BucketRange range) const;
 };
 
-/// REQUIRES: a spec that is valid for `world`, with its owner.
-EmbeddingTable make_table(const TableSpec& spec, size_t table, uint64_t seed, const Communicator& comm);
+/// REQUIRES: a spec that is valid for `world`, with its owner. With `staging` the rows are on its device.
+EmbeddingTable make_table(const TableSpec& spec, size_t table, uint64_t seed, const Communicator& comm,
+                          DeviceStaging* staging);
 
 /// Type of rows, bags and gradients where they are computed with: of the leaves.
 at::ScalarType scalar_type(const TableSpec& spec);

@@ -21,7 +21,8 @@ void lay_along(std::byte* memory, std::span<const int64_t> bytes, std::vector<st
 
 }  // namespace
 
-RowExchange::RowExchange(Communicator& comm) : comm_(comm), window_(comm.open_window()) {}
+RowExchange::RowExchange(Communicator& comm, at::DeviceType device)
+    : comm_(comm), device_(device), window_(device == at::kCPU ? comm.open_window() : nullptr) {}
 RowExchange::~RowExchange() = default;
 RowExchange::RowExchange(RowExchange&&) noexcept = default;
 
@@ -37,8 +38,8 @@ void RowExchange::plan(std::span<const MatrixRoute> routes, at::ScalarType type)
     incoming_.assign(outgoing_.size(), nullptr);
     return;
   }
-  send_ = send_memory_.take(sent_.total, type);
-  receive_ = receive_memory_.take(received_.total, type);
+  send_ = send_memory_.take(sent_.total, type, device_);
+  receive_ = receive_memory_.take(received_.total, type, device_);
   lay_along(static_cast<std::byte*>(send_.mutable_data_ptr()), sent_.bytes, outgoing_);
   lay_along(static_cast<std::byte*>(receive_.mutable_data_ptr()), received_.bytes, incoming_);
 }
@@ -77,7 +78,8 @@ at::Tensor RowExchange::segment(const Message& message, std::byte* message_of_ra
   RONDO_CHECK(matrix < widths_.size() && rank != comm_.rank(), "matrix ", matrix, ", rank ", rank);
   const size_t at = static_cast<size_t>(rank) * widths_.size() + matrix;
   RONDO_CHECK(message_of_rank != nullptr || message.rows[at] == 0, "rows of rank ", rank, " before the exchange");
-  return at::from_blob(message_of_rank + message.starts[at], {message.rows[at], widths_[matrix]}, type_);
+  return at::from_blob(message_of_rank + message.starts[at], {message.rows[at], widths_[matrix]},
+                       at::TensorOptions(device_).dtype(type_));
 }
 
 int64_t RowExchange::planned_bytes(size_t matrix) const {

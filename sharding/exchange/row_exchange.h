@@ -28,8 +28,8 @@ struct MatrixRoute {
 ///   plan, fill every outgoing(m, r), exchange, read incoming(m, r) until the next plan.
 class RowExchange {
  public:
-  /// Collective.
-  explicit RowExchange(Communicator& comm);
+  /// Collective. Messages are on `device`, where `comm` moves them.
+  explicit RowExchange(Communicator& comm, at::DeviceType device = at::kCPU);
   ~RowExchange();
   RowExchange(RowExchange&&) noexcept;
 
@@ -58,6 +58,7 @@ class RowExchange {
   at::Tensor segment(const Message& message, std::byte* message_of_rank, size_t matrix, int rank) const;
 
   Communicator& comm_;
+  at::DeviceType device_;
   std::vector<int64_t> widths_;  // [matrices]
   at::ScalarType type_ = at::kFloat;
   Message sent_, received_;

@@ -10,7 +10,7 @@ namespace rondo {
 class ScratchTensor {
  public:
   /// The first `count` scalars of type `type`, contents undefined; the next call may hand out the same memory.
-  at::Tensor take(int64_t count, at::ScalarType type);
+  at::Tensor take(int64_t count, at::ScalarType type, at::DeviceType device = at::kCPU);
 
  private:
   at::Tensor memory_;

@@ -30,4 +30,11 @@ DeviceMemoryHandle allocate_device(const CudaApi& api, int64_t bytes) {
   return {api, memory};
 }
 
+PinnedMemoryHandle allocate_pinned(const CudaApi& api, int64_t bytes) {
+  void* memory = nullptr;
+  check_cuda(api, api.malloc_host(&memory, static_cast<size_t>(bytes)), "cudaMallocHost",
+             concat("of ", bytes, " bytes"));
+  return {api, memory};
+}
+
 }  // namespace rondo

@@ -56,6 +56,8 @@ struct CudaApi {
 
   std::function<CudaStatus(void** memory, size_t bytes)> malloc;
   std::function<CudaStatus(void* memory)> free;
+  std::function<CudaStatus(void** memory, size_t bytes)> malloc_host;  // pinned
+  std::function<CudaStatus(void* memory)> free_host;
   /// Either side in device or in host memory.
   std::function<CudaStatus(void* to, const void* from, size_t bytes, CudaStream stream)> memcpy_async;
 
@@ -95,9 +97,18 @@ struct DeviceMemoryTraits {
 };
 using DeviceMemoryHandle = ApiHandle<DeviceMemoryTraits>;
 
+struct PinnedMemoryTraits {
+  using Native = void*;
+  using Api = CudaApi;
+  static Native empty() { return nullptr; }
+  static void release(const Api& api, Native memory) noexcept { api.free_host(memory); }
+};
+using PinnedMemoryHandle = ApiHandle<PinnedMemoryTraits>;
+
 /// Throw PeerError when the runtime refuses.
 CudaStreamHandle make_stream(const CudaApi& api);
 CudaEventHandle make_event(const CudaApi& api);
 DeviceMemoryHandle allocate_device(const CudaApi& api, int64_t bytes);
+PinnedMemoryHandle allocate_pinned(const CudaApi& api, int64_t bytes);
 
 }  // namespace rondo

@@ -57,6 +57,8 @@ CudaApi cuda_library() {
   api.event_query = [](CudaEvent event) -> CudaStatus { return cudaEventQuery(event); };
   api.malloc = [](void** memory, size_t bytes) -> CudaStatus { return cudaMalloc(memory, bytes); };
   api.free = [](void* memory) -> CudaStatus { return cudaFree(memory); };
+  api.malloc_host = [](void** memory, size_t bytes) -> CudaStatus { return cudaMallocHost(memory, bytes); };
+  api.free_host = [](void* memory) -> CudaStatus { return cudaFreeHost(memory); };
   api.memcpy_async = [](void* to, const void* from, size_t bytes, CudaStream stream) -> CudaStatus {
     return cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, stream);
   };

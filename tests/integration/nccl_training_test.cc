@@ -3,14 +3,17 @@
 #include <gtest/gtest.h>
 
 #include "tests/integration/training_run.h"
+#include "tests/support/fake_row_kernels.h"
 #include "tests/support/nccl_ranks.h"
 
 namespace rondo {
 namespace {
 
 using testing::deviation;
+using testing::fake_row_kernels;
 using testing::nccl_runner;
 using testing::NcclRanksOptions;
+using testing::RankOfDouble;
 using testing::run_training;
 using testing::test_options;
 using testing::tiny_run;
@@ -21,7 +24,10 @@ class NcclTrainingTest : public ::testing::TestWithParam<int> {
  protected:
   int world() const { return GetParam(); }
 
-  void expect_same_run(const TrainingRunOptions& options, bool announce_calls) {
+  /// Where are the rows of the run on backend `nccl`? On the hosts they are in memory there.
+  enum class Rows { kHost, kDevice };
+
+  void expect_same_run(const TrainingRunOptions& options, bool announce_calls, Rows rows = Rows::kHost) {
     std::vector<TrainingRun> on_hosts(static_cast<size_t>(world()));
     nccl_runner().run_host(world(), test_options(), [&](Communicator& comm) {
       on_hosts[static_cast<size_t>(comm.rank())] = run_training(comm, options);
@@ -29,8 +35,13 @@ class NcclTrainingTest : public ::testing::TestWithParam<int> {
     NcclRanksOptions ranks;
     ranks.nccl.announce_calls = announce_calls;
     ranks.finalize = true;
-    nccl_runner().run(world(), test_options(), ranks, [&](NcclCommunicator& comm) {
-      const TrainingRun got = run_training(comm, options);
+    nccl_runner().run(world(), test_options(), ranks, [&](const RankOfDouble& rank) {
+      NcclCommunicator& comm = rank.comm;
+      const RowLaunches kernels = fake_row_kernels(rank.machine, comm.rank());
+      const EmbeddingDevice device{rank.cuda, kernels, at::kCPU};
+      TrainingRunOptions here = options;
+      if (rows == Rows::kDevice) here.model.embedding.device = &device;
+      const TrainingRun got = run_training(comm, here);
       const TrainingRun& expected = on_hosts[static_cast<size_t>(comm.rank())];
       EXPECT_EQ(got.losses.size(), static_cast<size_t>(options.steps));
       EXPECT_EQ(got.losses, expected.losses);
@@ -51,6 +62,16 @@ TEST_P(NcclTrainingTest, AnnouncingEveryCallChangesNothing) {
   expect_same_run(
       tiny_run(at::kDouble, Placement::kReplicated, RowOptimizerKind::kRowWiseAdagrad, DenseOptimizerKind::kSgd),
       /*announce_calls=*/true);
+}
+
+TEST_P(NcclTrainingTest, RowsOnDevicesChangeNoBit) {
+  for (TrainingRunOptions options :
+       {tiny_run(at::kFloat, Placement::kRowWise, RowOptimizerKind::kAdam, DenseOptimizerKind::kAdamW),
+        tiny_run(at::kDouble, Placement::kTableWise, RowOptimizerKind::kAdagrad, DenseOptimizerKind::kSgd),
+        tiny_run(at::kFloat, Placement::kReplicated, RowOptimizerKind::kRowWiseAdagrad, DenseOptimizerKind::kSgd)}) {
+    options.steps = options.train.steps = 10;  // the text-vector table is filled twice
+    expect_same_run(options, /*announce_calls=*/false, Rows::kDevice);
+  }
 }
 
 RONDO_INSTANTIATE_RANK_TEST(NcclTrainingTest);

@@ -111,6 +111,7 @@ std::vector<std::string> FakeMachine::leaks() const {
     const Device& device = *devices_[d];
     report("streams", device.streams, [](const auto& stream) { return stream->number > 0 && stream->alive; });
     report("events", device.events, [](const auto& event) { return event->alive; });
+    report("pieces of pinned memory", device.pinned, [](const auto&) { return true; });
     report("pieces of memory", device.memory, [](const auto& memory) { return memory.second.alive; });
   }
   return found;
@@ -376,6 +377,22 @@ void FakeMachine::add_memory_calls(CudaApi& api, int device) {
     found->second.alive = false;  // the bytes stay, so that a later use is seen and not felt
     return kCudaSuccess;
   };
+  // Memory of the host, which the double does not watch: what the host overwrites too early, a lazy copy reads.
+  api.malloc_host = [this, device](void** memory, size_t bytes) {
+    const std::lock_guard lock(mutex_);
+    check_thread(device);
+    auto made = std::make_unique<std::byte[]>(std::max<size_t>(bytes, 1));
+    *memory = made.get();
+    const std::byte* const begin = made.get();
+    devices_[static_cast<size_t>(device)]->pinned[begin] = std::move(made);
+    return kCudaSuccess;
+  };
+  api.free_host = [this, device](void* memory) {
+    const std::lock_guard lock(mutex_);
+    if (devices_[static_cast<size_t>(device)]->pinned.erase(static_cast<std::byte*>(memory)) == 1) return kCudaSuccess;
+    violation(concat("device ", device, ": pinned memory released that is not allocated"));
+    return kCudaInvalidValue;
+  };
   api.memcpy_async = [this, device](void* to, const void* from, size_t bytes, CudaStream stream) {
     return copy(device, to, from, bytes, stream);
   };
@@ -418,9 +435,11 @@ void FakeMachine::check_access(FakeStream& stream, Memory& memory, const Access&
                      access.writes ? ", which writes," : ", which reads,", " after ", other.name, " on stream ",
                      other.stream, other.writes ? ", which writes" : ", which reads", " the same memory"));
   }
-  // What a later write of the whole range comes after can be met by nobody who does not meet that write.
+  // What a later write of the whole range, or a later read on the same stream, comes after can be met by nobody who
+  // does not meet that one.
   std::erase_if(memory.accesses, [&](const Access& other) {
-    return access.writes && access.begin <= other.begin && other.end <= access.end;
+    const bool follows = access.writes || (!other.writes && other.stream == access.stream);
+    return follows && access.begin <= other.begin && other.end <= access.end;
   });
   memory.accesses.push_back(access);
 }

@@ -151,6 +151,7 @@ class FakeMachine {
     std::vector<std::unique_ptr<FakeStream>> streams;  // the first is the compute stream
     std::vector<std::unique_ptr<Event>> events;
     std::map<const std::byte*, Memory> memory;  // by first byte
+    std::map<const std::byte*, std::unique_ptr<std::byte[]>> pinned;
     FakeClock host;
     std::thread::id thread;
     bool hopeless = false;

@@ -8,12 +8,10 @@ namespace {
 void set_up(MpiSession& session) {
   rank_runner().first_call = 2;  // a barrier, and the unique id
   rank_runner().run = [&](int, const CommunicatorOptions& options, const RankBody& body) {
-    run_nccl_process(session, options, {}, [&](NcclCommunicator& comm) { body(comm); });
+    run_nccl_process(session, options, {}, [&](const RankOfDouble& rank) { body(rank.comm); });
   };
   nccl_runner().run = [&](int, const CommunicatorOptions& communication, const NcclRanksOptions& options,
-                          const std::function<void(NcclCommunicator&)>& body) {
-    return run_nccl_process(session, communication, options, body);
-  };
+                          const DoubleBody& body) { return run_nccl_process(session, communication, options, body); };
   nccl_runner().run_host = [&](int, const CommunicatorOptions& options, const RankBody& body) {
     run_mpi_rank(session, options, body);
   };

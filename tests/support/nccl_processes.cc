@@ -51,15 +51,17 @@ DoubleVerdict run_double(MpiSession& session, std::chrono::milliseconds patience
 }
 
 std::vector<std::string> run_nccl_process(MpiSession& session, const CommunicatorOptions& communication,
-                                          const NcclRanksOptions& options,
-                                          const std::function<void(NcclCommunicator&)>& body) {
+                                          const NcclRanksOptions& options, const DoubleBody& body) {
   bool host_failed = false;
   const auto run = [&](const DoubleOfProcess& doubles) {
     const CudaApi cuda = doubles.machine.cuda(doubles.rank);
     const NcclApi nccl = doubles.nccl.api(doubles.rank);
     const auto host = make_mpi_communicator(session, communication);
     try {
-      tell_peers_of_failure(*host, [&] { run_nccl_rank(*host, {cuda, nccl}, communication, options, body); });
+      tell_peers_of_failure(*host, [&] {
+        run_nccl_rank(*host, {cuda, nccl}, communication, options,
+                      [&](NcclCommunicator& comm) { body({comm, doubles.machine, cuda}); });
+      });
     } catch (const std::exception& error) {
       if (options.on_error) options.on_error(doubles.rank, error);
       throw;

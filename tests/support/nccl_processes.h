@@ -39,9 +39,8 @@ inline DoubleRun& double_run() {
   return run;
 }
 
-/// As run_nccl_ranks, with ranks that are the processes of mpirun's job. Collective.
+/// As run_double_ranks, with ranks that are the processes of mpirun's job. Collective.
 std::vector<std::string> run_nccl_process(MpiSession& session, const CommunicatorOptions& communication,
-                                          const NcclRanksOptions& options,
-                                          const std::function<void(NcclCommunicator&)>& body);
+                                          const NcclRanksOptions& options, const DoubleBody& body);
 
 }  // namespace rondo::testing

@@ -20,6 +20,11 @@ void run_nccl_rank(PairwiseCommunicator& host, const DeviceLibraries& libraries,
 std::vector<std::string> run_nccl_ranks(int world, const CommunicatorOptions& communication,
                                         const NcclRanksOptions& options,
                                         const std::function<void(NcclCommunicator&)>& body) {
+  return run_double_ranks(world, communication, options, [&](const RankOfDouble& rank) { body(rank.comm); });
+}
+
+std::vector<std::string> run_double_ranks(int world, const CommunicatorOptions& communication,
+                                          const NcclRanksOptions& options, const DoubleBody& body) {
   FakeMachine machine(world, options.patience);
   FakeNccl nccl(machine, options.fault);
   std::atomic<bool> failed = false;
@@ -30,7 +35,8 @@ std::vector<std::string> run_nccl_ranks(int world, const CommunicatorOptions& co
       const CudaApi cuda_table = machine.cuda(comm.rank());
       const NcclApi nccl_table = nccl.api(comm.rank());
       try {
-        run_nccl_rank(host, {cuda_table, nccl_table}, communication, options, body);
+        run_nccl_rank(host, {cuda_table, nccl_table}, communication, options,
+                      [&](NcclCommunicator& made) { body({made, machine, cuda_table}); });
       } catch (const std::exception& error) {
         failed = true;
         if (options.on_error) options.on_error(comm.rank(), error);

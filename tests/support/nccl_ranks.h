@@ -22,10 +22,22 @@ struct NcclRanksOptions {
   std::function<void(int rank, const std::exception& error)> on_error;  // on the thread of the rank that ends with it
 };
 
+/// A rank over the doubles: its communicator, its device and the machine that the device is of.
+struct RankOfDouble {
+  NcclCommunicator& comm;
+  FakeMachine& machine;
+  const CudaApi& cuda;
+};
+using DoubleBody = std::function<void(const RankOfDouble&)>;
+
 /// One rank of a test: its communicator over `libraries`, the body, and the end that `options` ask for.
 void run_nccl_rank(PairwiseCommunicator& host, const DeviceLibraries& libraries,
                    const CommunicatorOptions& communication, const NcclRanksOptions& options,
                    const std::function<void(NcclCommunicator&)>& body);
+
+/// As run_nccl_ranks below, for bodies that work on their devices, too.
+std::vector<std::string> run_double_ranks(int world, const CommunicatorOptions& communication,
+                                          const NcclRanksOptions& options, const DoubleBody& body);
 
 /// Runs `body` on ranks that are threads, each with an NcclCommunicator over the doubles; tensors in host memory stand
 /// in for device memory. When no rank has failed, a violation or a leak is a failure of the test. Returns the
@@ -38,8 +50,8 @@ std::vector<std::string> run_nccl_ranks(int world, const CommunicatorOptions& co
 /// on the ranks of mpirun.
 struct NcclRunner {
   std::function<std::vector<std::string>(int world, const CommunicatorOptions&, const NcclRanksOptions&,
-                                         const std::function<void(NcclCommunicator&)>&)>
-      run = run_nccl_ranks;
+                                         const DoubleBody&)>
+      run = run_double_ranks;
   std::function<void(int world, const CommunicatorOptions&, const RankBody&)> run_host = run_ranks;
 };
 

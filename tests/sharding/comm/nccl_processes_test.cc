@@ -154,7 +154,8 @@ TEST(NcclProcessesTest, EveryFaultEndsEveryProcessWithItsCode) {
     options.patience = milliseconds(100);
     int calls = 0;
     try {
-      testing::nccl_runner().run(0, deadlines, options, [&](NcclCommunicator& comm) {
+      testing::nccl_runner().run(0, deadlines, options, [&](const testing::RankOfDouble& rank) {
+        NcclCommunicator& comm = rank.comm;
         comm.set_phase(Phase::kStep);
         const at::Tensor values = at::full({8}, comm.rank() + 1);
         for (; calls < 10; ++calls) comm.all_reduce(values, {Channel::kGradients, "values"})->wait();
@@ -171,13 +172,15 @@ TEST(NcclProcessesTest, EveryFaultEndsEveryProcessWithItsCode) {
 TEST(NcclProcessesTest, ASlowPeerIsWaitedFor) {
   NcclRanksOptions options;
   options.fault = {.kind = FakeFault::Kind::kSlow, .device = 1, .launch = 2, .pause = milliseconds(300)};
-  const auto violations = testing::nccl_runner().run(0, testing::test_options(), options, [](NcclCommunicator& comm) {
-    const at::Tensor values = at::full({8}, 1.0F);
-    for (int call = 0; call < 5; ++call) comm.all_reduce(values, {Channel::kGradients, "values"})->wait();
-    double expected = 1.0;
-    for (int call = 0; call < 5; ++call) expected *= comm.size();
-    EXPECT_EQ(values[7].item<float>(), static_cast<float>(expected));
-  });
+  const auto violations =
+      testing::nccl_runner().run(0, testing::test_options(), options, [](const testing::RankOfDouble& rank) {
+        NcclCommunicator& comm = rank.comm;
+        const at::Tensor values = at::full({8}, 1.0F);
+        for (int call = 0; call < 5; ++call) comm.all_reduce(values, {Channel::kGradients, "values"})->wait();
+        double expected = 1.0;
+        for (int call = 0; call < 5; ++call) expected *= comm.size();
+        EXPECT_EQ(values[7].item<float>(), static_cast<float>(expected));
+      });
   EXPECT_THAT(violations, IsEmpty());
 }
 
