@@ -9,6 +9,7 @@
 
 #include "sharding/base/parallel.h"
 #include "sharding/base/random.h"
+#include "sharding/embedding/row_math.h"
 
 namespace rondo {
 namespace {
@@ -133,8 +134,8 @@ void expect_added(int64_t dim, bool weighted) {
 
   RowTerms terms;
   const std::vector<GradientSource> sources{{of_keys, nullptr, first}, {of_bags.narrow(1, 1, dim), &bags, second}};
-  terms.collect(sources, kRows, kTypeOf<T>);
-  terms.collect(sources, kRows, kTypeOf<T>);  // used again
+  terms.collect(sources, kRows, dim, kTypeOf<T>);
+  terms.collect(sources, kRows, dim, kTypeOf<T>);  // used again
   ASSERT_EQ(terms.rows(), kRows);
   for (const int64_t begin : {0, 13, 60}) {
     const at::Tensor sums = at::empty({30, dim}, kTypeOf<T>);
@@ -143,6 +144,19 @@ void expect_added(int64_t dim, bool weighted) {
       EXPECT_EQ(sums.template const_data_ptr<T>()[i], expected[static_cast<size_t>(begin * dim + i)]);
     }
   }
+  GradientBlock block;
+  size_t in_place = 0;
+  for (const int64_t begin : {0, 45}) {
+    terms.resolve(begin, 45, block);
+    for (size_t i = 0; i < 45; ++i) {
+      const auto* const row = static_cast<const T*>(block.rows[i]);
+      const T* const wanted = expected.data() + (begin + static_cast<int64_t>(i)) * dim;
+      EXPECT_TRUE(std::equal(row, row + dim, wanted)) << "row " << begin + static_cast<int64_t>(i);
+      EXPECT_EQ(reinterpret_cast<const T*>(block.squares.data())[i], sum_of_products(wanted, wanted, dim));
+    }
+    in_place += block.rows.size() - block.summed.size();
+  }
+  EXPECT_GT(in_place, 0U) << "the only term of a row is used where it lies";
 }
 
 TYPED_TEST(BagSumsTest, AddsTheGradientsOfARowInTheOrderOfTheSources) {

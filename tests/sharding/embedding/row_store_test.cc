@@ -351,6 +351,7 @@ TEST(RowStore, RefusesAGradientThatIsNotFinite) {
       store.update(update);
       ADD_FAILURE() << bad << " was taken";
     } catch (const DataError& error) {
+      EXPECT_EQ(error.exit_code(), ExitCode::kBadData);
       const std::string message = error.what();
       EXPECT_EQ(message.find(concat("table \"item\": the gradient of key ", static_cast<int64_t>(keys[33]), " is ", bad,
                                     " in column 4 at step 3 on rank 2; ")),
@@ -380,6 +381,7 @@ TEST(RowStore, DenseKeyOutsideTheTableIsADataError) {
     store.find_or_create(std::vector<uint64_t>{10}, slot);
     ADD_FAILURE() << "key 10 was taken";
   } catch (const DataError& error) {
+    EXPECT_EQ(error.exit_code(), ExitCode::kBadData);
     EXPECT_NE(std::string(error.what()).find("table \"brand\": key 10"), std::string::npos) << error.what();
     EXPECT_NE(std::string(error.what()).find("[0, 10)"), std::string::npos) << error.what();
   }
