@@ -110,73 +110,61 @@ void pool_slots(const RowStore& store, std::span<const int64_t> slots, const Bag
   });
 }
 
-TermList list_terms(std::span<const GradientSource> sources, int64_t rows) {
-  TermList list;
-  list.starts.assign(static_cast<size_t>(rows + 1), 0);
+void list_terms(std::span<const GradientSource> sources, int64_t rows, TermList& list) {
+  std::vector<int64_t>& starts = list.starts;
+  starts.assign(static_cast<size_t>(rows + 1), 0);
+  list.gradients.clear();
   for (const GradientSource& source : sources) {
-    for_each_entry(source, [&](int64_t row, int64_t, int64_t) { ++list.starts[static_cast<size_t>(row) + 1]; });
+    for_each_entry(source, [&](int64_t row, int64_t, int64_t) { ++starts[static_cast<size_t>(row)]; });
   }
-  std::partial_sum(list.starts.begin(), list.starts.end(), list.starts.begin());
-  list.addresses.resize(static_cast<size_t>(list.starts.back()));
-  if (std::ranges::any_of(sources, is_weighted)) list.weights.assign(list.addresses.size(), 1.0);
-  std::vector<int64_t> next(list.starts.begin(), list.starts.end() - 1);
+  std::exclusive_scan(starts.begin(), starts.end(), starts.begin(), int64_t{0});
+  list.terms.resize(static_cast<size_t>(starts.back()));
+  list.weights.clear();
+  if (std::ranges::any_of(sources, is_weighted)) list.weights.assign(list.terms.size(), 1.0);
   for (const GradientSource& source : sources) {
-    const auto* const gradients = static_cast<const std::byte*>(source.gradients.const_data_ptr());
+    const auto before = static_cast<int64_t>(list.gradients.size()), count = source.gradients.size(0);
+    RONDO_CHECK_LE(before + count, int64_t{std::numeric_limits<uint32_t>::max()});
+    const auto* const first = static_cast<const std::byte*>(source.gradients.const_data_ptr());
     const int64_t stride = source.gradients.stride(0) * static_cast<int64_t>(source.gradients.element_size());
+    for (int64_t i = 0; i < count; ++i) list.gradients.push_back(first + i * stride);
     with_type(source.gradients.scalar_type(), [&]<typename T>(T) {
       const T* const weights = is_weighted(source) ? source.bags->weights.const_data_ptr<T>() : nullptr;
       for_each_entry(source, [&](int64_t row, int64_t bag, int64_t entry) {
-        const auto at = static_cast<size_t>(next[static_cast<size_t>(row)]++);
-        list.addresses[at] = gradients + bag * stride;
+        const auto at = static_cast<size_t>(starts[static_cast<size_t>(row)]++);
+        list.terms[at] = static_cast<uint32_t>(before + bag);
         if (weights != nullptr) list.weights[at] = static_cast<double>(weights[entry]);
       });
     });
   }
-  return list;
+  // Each start has moved to the next one's.
+  std::copy_backward(starts.begin(), starts.end() - 1, starts.end());
+  starts.front() = 0;
 }
 
 void RowTerms::collect(std::span<const GradientSource> sources, int64_t rows, int64_t columns, at::ScalarType type) {
   type_ = type;
   columns_ = columns;
-  starts_.assign(static_cast<size_t>(rows + 1), 0);
-  int64_t gradients = 0;
   for (const GradientSource& source : sources) {
     RONDO_CHECK(source.gradients.scalar_type() == type && source.gradients.stride(1) == 1 &&
                 source.gradients.size(1) == columns);
-    gradients += source.gradients.size(0);
-    for_each_entry(source, [&](int64_t row, int64_t, int64_t) { ++starts_[static_cast<size_t>(row)]; });
   }
-  RONDO_CHECK_LE(gradients, int64_t{std::numeric_limits<uint32_t>::max()});
-  std::exclusive_scan(starts_.begin(), starts_.end(), starts_.begin(), int64_t{0});
-  weighted_ = std::ranges::any_of(sources, is_weighted);
-  terms_.resize(static_cast<size_t>(starts_.back()));
-  if (weighted_) weights_.assign(terms_.size(), 1.0);
-  gradients_.clear();
-  squares_.resize(static_cast<size_t>(gradients));
-  for (const GradientSource& source : sources) with_type(type, [&]<typename T>(T) { add<T>(source); });
-  // Each start has moved to the next one's.
-  std::copy_backward(starts_.begin(), starts_.end() - 1, starts_.end());
-  starts_.front() = 0;
+  list_terms(sources, rows, list_);
+  with_type(type, [&]<typename T>(T) { measure<T>(sources); });
 }
 
 template <typename T>
-void RowTerms::add(const GradientSource& source) {
-  const T* const gradients = source.gradients.const_data_ptr<T>();
-  const int64_t stride = source.gradients.stride(0), count = source.gradients.size(0);
-  const auto before = static_cast<int64_t>(gradients_.size());
-  for (int64_t i = 0; i < count; ++i) gradients_.push_back(gradients + i * stride);
-  T* const squares = reinterpret_cast<T*>(squares_.data()) + before;
-  if (stride == columns_) {
-    sums_of_squares(gradients, count, columns_, squares);
-  } else {
-    for (int64_t i = 0; i < count; ++i) sums_of_squares(gradients + i * stride, 1, columns_, squares + i);
+void RowTerms::measure(std::span<const GradientSource> sources) {
+  T* squares = squares_.resize<T>(list_.gradients.size());
+  for (const GradientSource& source : sources) {
+    const T* const gradients = source.gradients.const_data_ptr<T>();
+    const int64_t stride = source.gradients.stride(0), count = source.gradients.size(0);
+    if (stride == columns_) {
+      sums_of_squares(gradients, count, columns_, squares);
+    } else {
+      for (int64_t i = 0; i < count; ++i) sums_of_squares(gradients + i * stride, 1, columns_, squares + i);
+    }
+    squares += count;
   }
-  const T* const weights = is_weighted(source) ? source.bags->weights.const_data_ptr<T>() : nullptr;
-  for_each_entry(source, [&](int64_t row, int64_t bag, int64_t entry) {
-    const auto at = static_cast<size_t>(starts_[static_cast<size_t>(row)]++);
-    terms_[at] = static_cast<uint32_t>(before + bag);
-    if (weights != nullptr) weights_[at] = static_cast<double>(weights[entry]);
-  });
 }
 
 void RowTerms::resolve(int64_t first, int64_t count, GradientBlock& block) const {
@@ -186,19 +174,18 @@ void RowTerms::resolve(int64_t first, int64_t count, GradientBlock& block) const
 template <typename T>
 void RowTerms::resolve_as(int64_t first, int64_t count, GradientBlock& block) const {
   block.rows.resize(static_cast<size_t>(count));
-  block.squares.resize(block.rows.size());
   block.terms.clear();
-  block.weights.clear();
   block.offsets.assign(1, 0);
   block.summed.clear();
-  auto* const squares = reinterpret_cast<T*>(block.squares.data());
-  const auto* const squares_of_terms = reinterpret_cast<const T*>(squares_.data());
-  const int64_t* const starts = starts_.data() + first;
+  T* const squares = block.squares.resize<T>(block.rows.size());
+  const T* const squares_of_terms = squares_.data<T>();
+  const bool weighted = !list_.weights.empty();
+  const int64_t* const starts = list_.starts.data() + first;
   for (int64_t i = 0; i < count; ++i) {
     const int64_t begin = starts[i], end = starts[i + 1];
-    if (end == begin + 1 && (!weighted_ || weights_[static_cast<size_t>(begin)] == 1.0)) {
-      const uint32_t term = terms_[static_cast<size_t>(begin)];
-      block.rows[static_cast<size_t>(i)] = gradients_[term];
+    if (end == begin + 1 && (!weighted || list_.weights[static_cast<size_t>(begin)] == 1.0)) {
+      const uint32_t term = list_.terms[static_cast<size_t>(begin)];
+      block.rows[static_cast<size_t>(i)] = list_.gradients[term];
       squares[i] = squares_of_terms[term];
     } else {
       add_sum<T>(begin, end, block);
@@ -211,13 +198,13 @@ void RowTerms::resolve_as(int64_t first, int64_t count, GradientBlock& block) co
 /// Lists terms [begin, end) as one more sum.
 template <typename T>
 void RowTerms::add_sum(int64_t begin, int64_t end, GradientBlock& block) const {
+  const size_t before = block.terms.size();
   for (int64_t term = begin; term < end; ++term) {
-    block.terms.push_back(gradients_[terms_[static_cast<size_t>(term)]]);
+    block.terms.push_back(list_.gradients[list_.terms[static_cast<size_t>(term)]]);
   }
-  if (weighted_) {
-    block.weights.resize(block.terms.size());
-    std::copy(weights_.begin() + begin, weights_.begin() + end,
-              reinterpret_cast<T*>(block.weights.data()) + (static_cast<int64_t>(block.terms.size()) - (end - begin)));
+  if (!list_.weights.empty()) {
+    T* const weights = block.weights.resize<T>(block.terms.size());
+    std::copy(list_.weights.begin() + begin, list_.weights.begin() + end, weights + before);
   }
   block.offsets.push_back(static_cast<int64_t>(block.terms.size()));
 }
@@ -226,12 +213,10 @@ void RowTerms::add_sum(int64_t begin, int64_t end, GradientBlock& block) const {
 template <typename T>
 void RowTerms::sum_of(GradientBlock& block) const {
   const auto count = static_cast<int64_t>(block.summed.size());
-  block.sums.resize(static_cast<size_t>(count * columns_));
-  block.squares_of_sums.resize(block.summed.size());
-  auto* const sums = reinterpret_cast<T*>(block.sums.data());
-  auto* const squares = reinterpret_cast<T*>(block.squares_of_sums.data());
+  T* const sums = block.sums.resize<T>(static_cast<size_t>(count * columns_));
+  T* const squares = block.squares_of_sums.resize<T>(block.summed.size());
   sum_bag_rows<T>({.rows = reinterpret_cast<const T* const*>(block.terms.data()),
-                   .weights = weighted_ ? reinterpret_cast<const T*>(block.weights.data()) : nullptr,
+                   .weights = list_.weights.empty() ? nullptr : block.weights.data<T>(),
                    .offsets = block.offsets.data(),
                    .bags = count,
                    .dim = columns_},
@@ -239,7 +224,7 @@ void RowTerms::sum_of(GradientBlock& block) const {
   sums_of_squares(sums, count, columns_, squares);
   for (size_t k = 0; k < block.summed.size(); ++k) {
     block.rows[block.summed[k]] = sums + static_cast<int64_t>(k) * columns_;
-    reinterpret_cast<T*>(block.squares.data())[block.summed[k]] = squares[k];
+    block.squares.data<T>()[block.summed[k]] = squares[k];
   }
 }
 

@@ -27,26 +27,50 @@ struct GradientSource {
   std::span<const int64_t> row_of_key;
 };
 
-/// The terms of rows 0 .. rows-1 in the order of the sources, in each by entry: row i is the sum of what lies at
-/// addresses [starts[i], starts[i + 1]), each times its weight. Of gradients anywhere: none is looked at.
+/// The terms of rows 0 .. rows-1 in the order of the sources, in each by entry: row i is the sum of the gradients
+/// terms[starts[i]], ..., terms[starts[i + 1] - 1], each times its weight.
 struct TermList {
+  std::vector<const void*> gradients;  // where those of all bags of all sources lie
   std::vector<int64_t> starts;         // [rows + 1]
-  std::vector<const void*> addresses;  // by row
+  std::vector<uint32_t> terms;         // by row, places in `gradients`
   std::vector<double> weights;         // by row; empty: all are one
 };
-TermList list_terms(std::span<const GradientSource> sources, int64_t rows);
+
+/// Of gradients in any memory: none is looked at. Keeps the memory of `list`.
+void list_terms(std::span<const GradientSource> sources, int64_t rows, TermList& list);
+
+/// Scalars of a type that is known at run time, fp32 or fp64. Keeps its memory.
+class ScalarBuffer {
+ public:
+  template <typename T>
+  T* resize(size_t count) {
+    bytes_.resize(count * sizeof(T));
+    return data<T>();
+  }
+  template <typename T>
+  T* data() {
+    return reinterpret_cast<T*>(bytes_.data());
+  }
+  template <typename T>
+  const T* data() const {
+    return reinterpret_cast<const T*>(bytes_.data());
+  }
+
+ private:
+  std::vector<std::byte> bytes_;
+};
 
 /// The gradients of a few rows, where they lie. One thread's; keeps its memory.
 struct GradientBlock {
   std::vector<const void*> rows;  // [n], addresses of [columns] each
-  std::vector<double> squares;    // [n] scalars of the gradients' type: sums of the squares of each
+  ScalarBuffer squares;           // [n], sums of the squares of each
 
-  std::vector<double> sums;  // memory of those that are the sum of several terms, or weighted
+  ScalarBuffer sums;  // memory of those that are the sum of several terms, or weighted
   std::vector<const void*> terms;
-  std::vector<double> weights;   // of `terms`, scalars of the gradients' type
+  ScalarBuffer weights;          // of `terms`
   std::vector<int64_t> offsets;  // of the terms of each sum
   std::vector<size_t> summed;    // places of the sums among `rows`
-  std::vector<double> squares_of_sums;
+  ScalarBuffer squares_of_sums;
 };
 
 /// The gradients of rows as lists of what is to be added: sums are made for a few rows at a time, while these are in
@@ -58,7 +82,7 @@ class RowTerms {
   /// must outlive the calls below. All of one type, fp32 or fp64, and [.., columns].
   void collect(std::span<const GradientSource> sources, int64_t rows, int64_t columns, at::ScalarType type);
 
-  int64_t rows() const { return starts_.empty() ? 0 : static_cast<int64_t>(starts_.size()) - 1; }
+  int64_t rows() const { return list_.starts.empty() ? 0 : static_cast<int64_t>(list_.starts.size()) - 1; }
 
   /// The gradients of rows first .. first + count - 1 and their squares. Any thread.
   void resolve(int64_t first, int64_t count, GradientBlock& block) const;
@@ -68,7 +92,7 @@ class RowTerms {
 
  private:
   template <typename T>
-  void add(const GradientSource& source);
+  void measure(std::span<const GradientSource> sources);
   template <typename T>
   void resolve_as(int64_t first, int64_t count, GradientBlock& block) const;
   template <typename T>
@@ -78,12 +102,8 @@ class RowTerms {
 
   at::ScalarType type_ = at::kFloat;
   int64_t columns_ = 0;
-  bool weighted_ = false;
-  std::vector<const void*> gradients_;  // of all bags of all sources
-  std::vector<double> squares_;         // of them, scalars of the type
-  std::vector<int64_t> starts_;         // [rows + 1]
-  std::vector<uint32_t> terms_;         // by row, places in gradients_
-  std::vector<double> weights_;         // by row, when some are not one
+  TermList list_;
+  ScalarBuffer squares_;  // of list_.gradients
 };
 
 }  // namespace rondo

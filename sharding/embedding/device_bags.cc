@@ -2,6 +2,8 @@
 
 #include <ATen/ops/empty.h>
 
+#include <algorithm>
+#include <cstddef>
 #include <numeric>
 #include <vector>
 
@@ -24,14 +26,16 @@ void sum_terms(DeviceStaging& staging, const TermList& terms, const at::Tensor& 
   if (rows == 0) return;
   with_type(sums.scalar_type(), [&]<typename T>(T) {
     // Addresses on the device, of several matrices: as distances from the first.
-    std::vector<int64_t> places;
-    for (const void* const term : terms.addresses) {
-      const auto bytes = static_cast<int64_t>(reinterpret_cast<uintptr_t>(term) -
-                                              reinterpret_cast<uintptr_t>(terms.addresses.front()));
-      places.push_back(bytes / static_cast<int64_t>(sizeof(T)));
-    }
+    const auto* const base = terms.gradients.empty() ? nullptr : static_cast<const std::byte*>(terms.gradients.front());
+    const auto place_of = [&](uint32_t term) {
+      const auto bytes =
+          static_cast<int64_t>(reinterpret_cast<uintptr_t>(terms.gradients[term]) - reinterpret_cast<uintptr_t>(base));
+      return bytes / static_cast<int64_t>(sizeof(T));
+    };
+    std::vector<int64_t> places(terms.terms.size());
+    std::ranges::transform(terms.terms, places.begin(), place_of);
     const std::vector<T> weights(terms.weights.begin(), terms.weights.end());
-    staging.launch(SegmentSums<T>{.rows = places.empty() ? nullptr : static_cast<const T*>(terms.addresses.front()),
+    staging.launch(SegmentSums<T>{.rows = reinterpret_cast<const T*>(base),
                                   .starts = staging.upload(std::span<const int64_t>(terms.starts)),
                                   .positions = staging.upload(std::span<const int64_t>(places)),
                                   .weights = weights.empty() ? nullptr : staging.upload(std::span<const T>(weights)),
@@ -65,7 +69,9 @@ at::Tensor sum_bags(DeviceStaging& staging, const at::Tensor& rows, const BagLis
 at::Tensor bag_row_gradient(DeviceStaging& staging, const at::Tensor& bag_gradient, const BagList& bags, int64_t rows) {
   const GradientSource source{bag_gradient, &bags, {}};
   at::Tensor sums = at::empty({rows, bag_gradient.size(1)}, bag_gradient.options());
-  sum_terms(staging, list_terms({&source, 1}, rows), sums);
+  TermList terms;
+  list_terms({&source, 1}, rows, terms);
+  sum_terms(staging, terms, sums);
   return sums;
 }
 

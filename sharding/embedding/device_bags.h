@@ -13,7 +13,7 @@ namespace rondo {
 // listed on the host, where the ids are, and added by one group of lanes a sum, in the order of the list. Matrices are
 // on the device, BagLists on the host.
 
-/// sums [rows, columns] <- the rows of `terms`, whose addresses are of the device and of the type of `sums`.
+/// sums [rows, columns] <- the rows of `terms`, whose gradients are on the device and of the type of `sums`.
 void sum_terms(DeviceStaging& staging, const TermList& terms, const at::Tensor& sums);
 
 /// [bags, columns]: of `rows` [any, columns], which is contiguous.

@@ -2,8 +2,6 @@
 
 #include <ATen/ops/empty.h>
 
-#include <algorithm>
-#include <bit>
 #include <limits>
 #include <utility>
 
@@ -15,7 +13,6 @@ namespace rondo {
 namespace {
 
 constexpr int64_t kBlockBytes = int64_t{64} << 20;
-constexpr int64_t kFewestRows = 64;
 constexpr int64_t kNoneRefused = std::numeric_limits<int64_t>::max();
 
 }  // namespace
@@ -33,10 +30,11 @@ void check_matrix(const at::Tensor& values, int64_t rows, int64_t columns, at::S
 }
 
 DeviceRows::DeviceRows(DeviceStaging& staging, const TableSpec& spec, uint64_t table_seed, int64_t expected_rows)
-    : staging_(staging), spec_(spec), table_seed_(table_seed), layout_(spec, spec.dim) {
-  const int64_t largest = std::max<int64_t>(1, kBlockBytes / layout_.record_bytes);
-  const int64_t rows = std::clamp(expected_rows, std::min(kFewestRows, largest), largest);
-  shift_ = std::bit_width(static_cast<uint64_t>(rows)) - 1;
+    : staging_(staging),
+      spec_(spec),
+      table_seed_(table_seed),
+      layout_(spec, spec.dim),
+      shift_(records_shift(layout_, expected_rows, kBlockBytes)) {
   const CudaApi& cuda = staging_.device().cuda;
   refused_ = allocate_device(cuda, sizeof(int64_t));
   refused_here_ = allocate_pinned(cuda, sizeof(int64_t));

@@ -70,7 +70,7 @@ class DeviceRows {
   TableSpec spec_;
   uint64_t table_seed_;
   RowLayout layout_;
-  int shift_ = 0;  // log2 of the records of a block
+  int shift_;  // log2 of the records of a block
   std::vector<DeviceMemoryHandle> blocks_;
   std::vector<std::byte*> addresses_;  // of the blocks
   DeviceMemoryHandle refused_;         // the first row of an update that did not learn

@@ -47,22 +47,23 @@ void DeviceStaging::start_round() {
   for (Chunk& chunk : next.chunks) chunk.used = 0;
 }
 
-DeviceStaging::Chunk& DeviceStaging::chunk_for(int64_t bytes) {
+DeviceStaging::Place DeviceStaging::take(int64_t bytes) {
   std::vector<Chunk>& chunks = rounds_[now_].chunks;
   const auto fits = [&](const Chunk& chunk) { return chunk.bytes - chunk.used >= bytes; };
-  const auto found = std::find_if(chunks.begin(), chunks.end(), fits);
-  if (found != chunks.end()) return *found;
-  const auto size = static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(std::max(bytes, kSmallestChunk))));
-  chunks.push_back({allocate_pinned(device_.cuda, size), allocate_device(device_.cuda, size), size, 0});
-  return chunks.back();
+  auto chunk = std::find_if(chunks.begin(), chunks.end(), fits);
+  if (chunk == chunks.end()) {
+    const auto size = static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(std::max(bytes, kSmallestChunk))));
+    chunks.push_back({allocate_pinned(device_.cuda, size), allocate_device(device_.cuda, size), size, 0});
+    chunk = chunks.end() - 1;
+  }
+  const int64_t at = chunk->used;
+  chunk->used = std::min(chunk->bytes, (at + bytes + kAlignment - 1) / kAlignment * kAlignment);
+  return {static_cast<std::byte*>(chunk->pinned.get()) + at, static_cast<std::byte*>(chunk->memory.get()) + at};
 }
 
 void* DeviceStaging::upload_bytes(const void* from, int64_t bytes) {
   if (bytes == 0) return nullptr;
-  Chunk& chunk = chunk_for(bytes);
-  auto* const pinned = static_cast<std::byte*>(chunk.pinned.get()) + chunk.used;
-  auto* const target = static_cast<std::byte*>(chunk.memory.get()) + chunk.used;
-  chunk.used = std::min(chunk.bytes, (chunk.used + bytes + kAlignment - 1) / kAlignment * kAlignment);
+  const auto [pinned, target] = take(bytes);
   std::memcpy(pinned, from, static_cast<size_t>(bytes));
   const CudaApi& cuda = device_.cuda;
   check_cuda(cuda, cuda.memcpy_async(target, pinned, static_cast<size_t>(bytes), copies_.get()), "cudaMemcpyAsync");
@@ -71,13 +72,7 @@ void* DeviceStaging::upload_bytes(const void* from, int64_t bytes) {
   return target;
 }
 
-std::byte* DeviceStaging::scratch(int64_t bytes) {
-  if (bytes == 0) return nullptr;
-  Chunk& chunk = chunk_for(bytes);
-  auto* const memory = static_cast<std::byte*>(chunk.memory.get()) + chunk.used;
-  chunk.used = std::min(chunk.bytes, (chunk.used + bytes + kAlignment - 1) / kAlignment * kAlignment);
-  return memory;
-}
+std::byte* DeviceStaging::scratch(int64_t bytes) { return bytes == 0 ? nullptr : take(bytes).memory; }
 
 void DeviceStaging::download(void* to, const void* from, int64_t bytes) {
   if (bytes == 0) return;

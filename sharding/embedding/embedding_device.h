@@ -65,6 +65,10 @@ class DeviceStaging {
     int64_t bytes = 0;
     int64_t used = 0;
   };
+  struct Place {
+    std::byte* pinned;
+    std::byte* memory;
+  };
   struct Round {
     std::vector<Chunk> chunks;
     CudaEventHandle over;  // all that used it
@@ -72,7 +76,7 @@ class DeviceStaging {
   };
 
   void* upload_bytes(const void* from, int64_t bytes);
-  Chunk& chunk_for(int64_t bytes);
+  Place take(int64_t bytes);
   void wait_on_host(CudaEvent event) const;
 
   const EmbeddingDevice& device_;

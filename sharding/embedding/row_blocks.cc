@@ -30,13 +30,17 @@ RowLayout::RowLayout(const TableSpec& spec, int64_t columns) {
   record_bytes = version_offset + static_cast<int64_t>(sizeof(int64_t));
 }
 
-RowBlocks::RowBlocks(const RowLayout& layout, int64_t expected_rows) : record_bytes_(layout.record_bytes) {
-  const int64_t largest = std::max<int64_t>(1, kBlockBytes / record_bytes_);
+int records_shift(const RowLayout& layout, int64_t expected_rows, int64_t block_bytes) {
+  const int64_t largest = std::max<int64_t>(1, block_bytes / layout.record_bytes);
   const int64_t rows =
       expected_rows == 0 ? largest : std::clamp(expected_rows, std::min(kFewestRows, largest), largest);
-  shift_ = std::bit_width(static_cast<uint64_t>(rows)) - 1;
-  mask_ = (int64_t{1} << shift_) - 1;
+  return std::bit_width(static_cast<uint64_t>(rows)) - 1;
 }
+
+RowBlocks::RowBlocks(const RowLayout& layout, int64_t expected_rows)
+    : record_bytes_(layout.record_bytes),
+      shift_(records_shift(layout, expected_rows, kBlockBytes)),
+      mask_((int64_t{1} << shift_) - 1) {}
 
 void RowBlocks::allocate(int64_t slot) {
   const auto index = static_cast<size_t>(slot >> shift_);

@@ -27,6 +27,9 @@ struct RowLayout {
   int64_t state_bytes() const { return count_offset - state_offset; }
 };
 
+/// log2 of the records of a block of at most `block_bytes`, of few where few rows are expected; 0 rows: unknown.
+int records_shift(const RowLayout& layout, int64_t expected_rows, int64_t block_bytes);
+
 /// One number of a record.
 template <typename T>
 T load_as(const std::byte* at) {

@@ -85,7 +85,9 @@ void RowLearning::collect_all(Group& group, const RoutedIds& routed, const Learn
       const int64_t width = member.part->width();
       const at::Tensor sums = member.total.take(rows * width, group.type, staging_->device().tensors);
       member.update.gradients = sums.view({rows, width});
-      sum_terms(*staging_, list_terms(member.sources, rows), member.update.gradients);
+      TermList terms;
+      list_terms(member.sources, rows, terms);
+      sum_terms(*staging_, terms, member.update.gradients);
     }
     return;
   }
@@ -123,7 +125,7 @@ void RowLearning::update_in_blocks(Member& member) const {
     thread_local GradientBlock gradients;
     member.terms.resolve(begin, end - begin, gradients);
     block.gradient_rows = gradients.rows;
-    block.squares = gradients.squares.data();
+    block.squares = gradients.squares.data<std::byte>();
     if (block.mean_squares != nullptr) {
       block.mean_squares = static_cast<const std::byte*>(block.mean_squares) + begin * scalar_bytes;
     }
@@ -149,7 +151,7 @@ void RowLearning::measure(const Member& member, const at::Tensor& squares) const
   parallel_for(squares.size(0), kRowGrain, [&](int64_t begin, int64_t end) {
     thread_local GradientBlock gradients;
     member.terms.resolve(begin, end - begin, gradients);
-    copy_bytes(gradients.squares.data(), static_cast<size_t>(end - begin) * scalar_bytes,
+    copy_bytes(gradients.squares.data<std::byte>(), static_cast<size_t>(end - begin) * scalar_bytes,
                out + static_cast<size_t>(begin) * scalar_bytes);
   });
 }
@@ -333,8 +335,9 @@ void RowLearning::collect(const Group& group, Member& member, const RoutedIds& r
            rows});
     }
   }
-  if (staging_ == nullptr)
+  if (staging_ == nullptr) {
     member.terms.collect(sources, static_cast<int64_t>(asked.updated.size()), part.width(), group.type);
+  }
   member.update = {.slots = asked.updated,
                    .gradients = {},
                    .occurrences = asked.updated_occurrences,

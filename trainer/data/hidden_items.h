@@ -18,7 +18,7 @@ struct HiddenItemOptions {
 /// Throws ConfigError naming the field, its value and the allowed range.
 void validate(const HiddenItemOptions& options);
 
-/// Withholds the items whose row keys draw a number below `fraction` of CounterRandom(seed, 0, kHiddenItem), so that
+/// Withholds the items whose row keys draw a number below `fraction` of CounterRandom(seed, 1, kSplit), so that
 /// the choice survives an append. Their events neither train (as target, history or positive) nor are they in the
 /// histories of valid and test, nor counted; held-out targets stay, and what a user had is still not recommended to it.
 /// Sets `split.hidden`; `users_without_history` follows.

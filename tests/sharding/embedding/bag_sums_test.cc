@@ -152,7 +152,7 @@ void expect_added(int64_t dim, bool weighted) {
       const auto* const row = static_cast<const T*>(block.rows[i]);
       const T* const wanted = expected.data() + (begin + static_cast<int64_t>(i)) * dim;
       EXPECT_TRUE(std::equal(row, row + dim, wanted)) << "row " << begin + static_cast<int64_t>(i);
-      EXPECT_EQ(reinterpret_cast<const T*>(block.squares.data())[i], sum_of_products(wanted, wanted, dim));
+      EXPECT_EQ(block.squares.data<T>()[i], sum_of_products(wanted, wanted, dim));
     }
     in_place += block.rows.size() - block.summed.size();
   }
