@@ -4,6 +4,7 @@
 
 #include <array>
 #include <chrono>
+#include <functional>
 #include <thread>
 
 #include "tests/support/fake_cuda.h"
@@ -68,6 +69,20 @@ inline void sum_in_order(DoubleRank& rank) {
   rank.wait(kCompute, rank.stream);
   rank.copy(rank.host.data(), memory, 8, kCompute);
   rank.settle(rank.comm);
+}
+
+/// A program that copies out before any event says that the sum is over. `all_have_read` keeps a peer, whose wait makes
+/// the sum run here as well, until every rank has.
+inline void read_before_the_sum(DoubleRank& rank, const std::function<void()>& all_have_read) {
+  rank.host.fill(1.0F);
+  float* const memory = rank.device(8);
+  rank.copy(memory, rank.host.data(), 8, kCompute);
+  rank.wait(rank.stream, kCompute);
+  rank.sum(memory, 8);
+  rank.copy(rank.host.data(), memory, 8, kCompute);
+  EXPECT_EQ(rank.host[0], 1.0F) << "the sum has not run";
+  all_have_read();
+  rank.wait(kCompute, rank.stream);
 }
 
 }  // namespace rondo::testing

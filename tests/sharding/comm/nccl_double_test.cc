@@ -89,18 +89,9 @@ TEST(NcclDoubleTest, AMissingEventBeforeTheOperation) {
 }
 
 TEST(NcclDoubleTest, AMissingEventAfterTheOperationReadsStaleData) {
-  std::barrier both_have_read(2);  // a peer that waits makes the sum run here, too
-  const auto violations = violations_of(2, [&](DoubleRank& rank) {
-    rank.host.fill(1.0F);
-    float* const memory = rank.device(8);
-    rank.copy(memory, rank.host.data(), 8, kCompute);
-    rank.wait(rank.stream, kCompute);
-    rank.sum(memory, 8);
-    rank.copy(rank.host.data(), memory, 8, kCompute);
-    EXPECT_EQ(rank.host[0], 1.0F) << "the sum has not run";
-    both_have_read.arrive_and_wait();
-    rank.wait(kCompute, rank.stream);
-  });
+  std::barrier both_have_read(2);
+  const auto violations = violations_of(
+      2, [&](DoubleRank& rank) { testing::read_before_the_sum(rank, [&] { both_have_read.arrive_and_wait(); }); });
   EXPECT_THAT(violations, Contains(HasSubstr("no event orders launch 0 on stream 1")));
 }
 

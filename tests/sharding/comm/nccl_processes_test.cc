@@ -68,15 +68,7 @@ TEST(NcclProcessesTest, AnOperationRunsWhenAnotherProcessWaitsForIt) {
 
 TEST(NcclProcessesTest, AMissingEventAfterTheOperationReadsStaleData) {
   const auto violations = violations_of([](DoubleRank& rank, const DoubleOfProcess& process) {
-    rank.host.fill(1.0F);
-    float* const memory = rank.device(8);
-    rank.copy(memory, rank.host.data(), 8, kCompute);
-    rank.wait(rank.stream, kCompute);
-    rank.sum(memory, 8);
-    rank.copy(rank.host.data(), memory, 8, kCompute);
-    EXPECT_EQ(rank.host[0], 1.0F) << "the sum has not run";
-    process.side.barrier(kSaid);  // a peer that waits makes the sum run here, too
-    rank.wait(kCompute, rank.stream);
+    testing::read_before_the_sum(rank, [&] { process.side.barrier(kSaid); });
   });
   EXPECT_THAT(violations, Contains(HasSubstr("device 1: no event orders launch 0 on stream 1")))
       << "every process knows of every violation";
